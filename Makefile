@@ -1,0 +1,39 @@
+# Two commands: `make run` shows a whole trading day, `make test` tests it. Both build their own environment.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+PY ?= python3
+RUN = $(UV) run --locked --quiet
+
+.PHONY: run test setup check format serve bench clean
+
+run: setup
+	@$(RUN) thresher demo
+
+test: setup
+	@$(RUN) pytest -q
+
+setup: $(if $(findstring /,$(UV)),$(UV))
+	@$(UV) sync --locked --quiet
+
+.uv/bin/uv:
+	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		(echo "Thresher needs Python 3.11, 3.12 or 3.13; say which: make PY=python3.12" && exit 1)
+	@$(PY) -m venv .uv && .uv/bin/pip install -q 'uv==0.13.9'
+
+check: setup
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy flows transforms warehouse
+	@$(RUN) pytest -q
+
+format: setup
+	@$(RUN) ruff check --fix .
+	@$(RUN) ruff format .
+
+serve: setup
+	@$(RUN) python -m flows.serve
+
+bench: setup
+	@$(RUN) python -m bench
+
+clean:
+	rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache dist

@@ -1,0 +1,122 @@
+"""The pipeline on one screen: ingest -> book -> measure -> propose -> decide -> execute -> report.
+
+Each station is a plain function in a module of its own; it reads what the ones before it left in the warehouse
+and leaves its own there. `step` calls a station: directly here, as a Prefect task in deployments.py.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flows.book import book
+from flows.calendar import last_completed, replayed, sessions
+from flows.day import Day, day_of
+from flows.decide import decide
+from flows.ingest import ingest
+from flows.measure import measure
+from flows.orders import execute
+from flows.propose import propose
+from flows.report import report
+from flows.runs import last_booked, publish, reached
+from flows.settings import Settings
+from flows.summary import summary
+from flows.taxes import taxes
+from warehouse.db import Warehouse, writer
+
+Step = Callable[..., Any]
+
+
+class Done(NamedTuple):
+    """What a run leaves: the page of the report and the summary's lines."""
+
+    as_of: date
+    page: Path
+    summary: list[str]
+
+
+def directly(station: Callable[..., Any], *given: Any) -> Any:
+    return station(*given)
+
+
+def daily(
+    settings: Settings,
+    as_of: date | None = None,
+    known_at: datetime | None = None,
+    step: Step = directly,
+    wait: float = 0,
+) -> Done:
+    """Book every session up to `as_of` that is not booked yet, in order; decide on the last one; report.
+
+    Errors   Locked, SettingsError, UnbalancedBooks, LawMissing, CalendarEnded.
+    """
+    known_at = known_at or datetime.now(UTC).replace(tzinfo=None)
+    with writer(settings.warehouse, wait) as warehouse:
+        newest = last_booked(warehouse)
+        as_of = as_of or session_to_work_on(warehouse, settings, known_at)
+        for session in unbooked(newest, as_of):
+            day = day_of(settings, session, known_at)
+            with last_good_stage_published(warehouse, day):
+                reached(warehouse, day, "started")
+                step(ingest, warehouse, day)
+                step(book, warehouse, day)
+                step(measure, warehouse, day)
+                reached(warehouse, day, "booked")
+        with last_good_stage_published(warehouse, day):
+            step(propose, warehouse, day)
+            if newest is None or as_of >= newest:  # an earlier day is booked again as it was; nothing is decided on it
+                step(decide, warehouse, day)
+                reached(warehouse, day, "decided")
+                publish(warehouse, day)
+                step(execute, warehouse, day)
+                reached(warehouse, day, "executed")
+            step(taxes, warehouse, day)
+            page = step(report, warehouse, day.settings, day.as_of.year, day.as_of)
+        publish(warehouse, day)
+        return Done(as_of, page, summary(warehouse, day, page))
+
+
+def backfill(settings: Settings, first: date, last: date, step: Step = directly) -> int:
+    """Book and measure every session from `first` to `last`. Never decides, never orders. How many sessions."""
+    known_at = datetime.now(UTC).replace(tzinfo=None)
+    with writer(settings.warehouse) as warehouse:
+        days = sessions(first, last)
+        for session in days:
+            day = day_of(settings, session, known_at)
+            with last_good_stage_published(warehouse, day):
+                reached(warehouse, day, "started")
+                step(ingest, warehouse, day)
+                step(book, warehouse, day)
+                step(measure, warehouse, day)
+                reached(warehouse, day, "booked")
+        if days:
+            publish(warehouse, day)
+        return len(days)
+
+
+def session_to_work_on(warehouse: Warehouse, settings: Settings, known_at: datetime) -> date:
+    """The last completed session, or where a replay has come to: on past prices it goes on from its first day."""
+    start, now = settings.portfolio.prices.replay_from, known_at.replace(tzinfo=UTC)
+    if start is None:
+        return last_completed(now)
+    first = warehouse.rows("SELECT as_of, known_at FROM ledger.runs ORDER BY reached_at LIMIT 1").rows()
+    return replayed(first[0][0], first[0][1].replace(tzinfo=UTC), now) if first else start
+
+
+def unbooked(newest: date | None, as_of: date) -> list[date]:
+    """The sessions to book, in order: those after the newest booked one, or `as_of` alone, for the first time or again."""
+    if newest is None or as_of <= newest:
+        return [as_of]
+    return [day for day in sessions(newest, as_of) if day > newest]
+
+
+@contextmanager
+def last_good_stage_published(warehouse: Warehouse, day: Day) -> Iterator[None]:
+    """When a station fails, note it and publish what the last good one left."""
+    try:
+        yield
+    except Exception:
+        reached(warehouse, day, "failed")
+        publish(warehouse, day)
+        raise

@@ -1,0 +1,1 @@
+"""The household that ships with the project: an input made for `thresher demo`, on real prices."""

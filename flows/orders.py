@@ -1,0 +1,171 @@
+"""From a decision to fills: gates, intents, orders, fills.
+
+Exactly once: a line's refusals and its intent are stored before anything is sent, an order's name is batch, line
+and attempt, and the broker takes a name once. Whatever happens in between, the next run picks up where this one
+stopped: it sends what was meant and never sent, and books what was filled.
+"""
+
+from collections import defaultdict
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from flows.book import book, ledger_trades, window_days
+from flows.calendar import next_session, sessions
+from flows.connectors import Order, OrderRejected, OrderState
+from flows.day import Day
+from flows.decide import lines_of
+from flows.ingest import store
+from transforms.exact import nano_shares, trade_cents
+from transforms.lots.check import Washed, effect
+from transforms.lots.relief import read_picks
+from transforms.model import Trade
+from transforms.orders.gates import Evidence, Line, refusals
+from transforms.orders.identity import client_order_id
+from warehouse.db import Warehouse
+
+
+def execute(warehouse: Warehouse, day: Day) -> None:
+    """Execute the decision for the session after `day.as_of`, and book what was filled in it.
+
+    A line that was refused or sent before is left as it is. In dry run the gates are asked and nothing is sent.
+    """
+    session_on = next_session(day.as_of)
+    lines = lines_of(warehouse, session_on)
+    fresh = _untouched(warehouse, lines)
+    if fresh:
+        refused = refusals(fresh, gather(warehouse, day, fresh, session_on))
+        held_back = {(row.batch_id, row.line) for row in refused}
+        sent = [line for line in fresh if line.key not in held_back and _is_auto(day, line)]
+        with warehouse.transaction():
+            warehouse.add("ledger.refusals", *((*row, _now()) for row in refused))
+            warehouse.add("ledger.intents", *((client_order_id(*x.key), *x.key, 1, _now()) for x in sent))
+    _send(warehouse, day, lines)
+    if _book_fills(warehouse, day, session_on):
+        book(warehouse, day, session_on)
+
+
+def gather(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) -> Evidence:
+    """What the gates look at, read from the warehouse and the policy."""
+    gates = day.settings.portfolio.gates
+    unsound = warehouse.rows(
+        "SELECT source, kind, reason FROM core.source_status WHERE NOT is_sound AND kind IN ('activities', 'positions', 'prices')"
+    ).rows()
+    all_prices = "; ".join(reason for _, kind, reason in unsound if kind == "prices")
+    by_account = {source: reason for source, kind, reason in unsound if kind != "prices"}
+    accounts = day.settings.portfolio.accounts
+    broken = warehouse.rows(
+        "SELECT account_id, string_agg(security_id || ': broker ' || broker_quantity || ', ledger ' || ledger_quantity, '; ' "
+        "ORDER BY security_id) FROM core.breaks GROUP BY ALL"
+    )
+    moves = warehouse.rows(
+        "SELECT security_id, max(session_on), (arg_max(price_usd, session_on) / arg_max(before, session_on) - 1)::DOUBLE FROM ("
+        "SELECT security_id, session_on, price_usd, lag(price_usd) OVER (PARTITION BY security_id ORDER BY session_on) AS before "
+        "FROM stg.prices WHERE session_on <= $as_of AND session_on > $as_of::DATE - 30) GROUP BY ALL",
+        as_of=day.as_of,
+    ).rows()
+    values = warehouse.rows(
+        "SELECT account_id, sum(usd)::DECIMAL(28, 6) FROM (SELECT account_id, value_usd AS usd FROM mart.positions "
+        "UNION ALL SELECT account_id, cash_usd FROM mart.cash) GROUP BY ALL"
+    )
+    account_value = dict(values.iter_rows())
+    cash = defaultdict(Decimal, warehouse.rows("SELECT account_id, cash_usd FROM mart.cash").iter_rows())
+    traded: dict[tuple[str, int], Decimal] = {}
+    so_far = Decimal(0)
+    for line in lines:
+        cash[line.account_id] += line.value_usd if line.side == "sell" else -line.value_usd
+        traded[line.key] = so_far
+        so_far += line.value_usd
+    return Evidence(
+        session_on=session_on,
+        is_stopped=(day.settings.home / "STOP").exists(),
+        do_not_trade=frozenset(gates.do_not_trade),
+        unsound={a.id: all_prices or by_account[a.id] for a in accounts if all_prices or a.id in by_account},
+        broken={account: f"unexplained difference: {what}" for account, what in broken.iter_rows()},
+        price_age={security: len(sessions(last, day.as_of)) - 1 for security, last, _ in moves},
+        price_move={security: move or 0.0 for security, _, move in moves},
+        max_price_age=gates.max_price_age_sessions,
+        max_price_move=gates.max_price_move,
+        account_value=account_value,
+        household_value=sum(account_value.values(), Decimal(0)),
+        max_order_weight=gates.max_order_weight,
+        max_daily_turnover=gates.max_daily_turnover,
+        cash_after=cash,
+        washed=_washed(warehouse, day, lines),
+        turnover_before=traded,
+    )
+
+
+def _washed(warehouse: Warehouse, day: Day, lines: list[Line]) -> dict[tuple[str, int], Washed]:
+    """The pre-trade check over the whole batch, every account together."""
+    is_deferred = {account.id: account.is_deferred for account in day.settings.portfolio.accounts}
+    proposed = {
+        client_order_id(*line.key): Trade(
+            client_order_id(*line.key), line.account_id, line.security_id, line.side == "buy", nano_shares(line.quantity),
+            trade_cents(line.quantity, line.price_usd, Decimal(0)), line.session_on, None,
+            is_deferred[line.account_id], read_picks(line.lots),
+        )
+        for line in lines
+    }  # fmt: skip
+    trades, _ = ledger_trades(warehouse, day, day.as_of)
+    told = effect(trades, proposed.values(), window_days(day.as_of), day.settings.portfolio.identical)
+    return {line.key: told.washed[name] for line in lines if (name := client_order_id(*line.key)) in told.washed}
+
+
+def _untouched(warehouse: Warehouse, lines: list[Line]) -> list[Line]:
+    """Lines that no gate has refused and no intent was stored for."""
+    touched = set(
+        warehouse.rows(
+            "SELECT batch_id, line FROM ledger.refusals UNION SELECT batch_id, line FROM ledger.intents"
+        ).iter_rows()
+    )
+    return [line for line in lines if line.key not in touched]
+
+
+def _is_auto(day: Day, line: Line) -> bool:
+    return (
+        next(account for account in day.settings.portfolio.accounts if account.id == line.account_id).orders == "auto"
+    )
+
+
+def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
+    """Send every intent that the broker has not answered yet, sells first."""
+    answered = set(warehouse.rows("SELECT DISTINCT client_order_id FROM ledger.order_events")["client_order_id"])
+    meant = set(warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"])
+    accounts = {account.id: account for account in day.settings.portfolio.accounts}
+    for line in sorted(lines, key=lambda line: line.side == "buy"):
+        name = client_order_id(*line.key)
+        if name not in meant or name in answered:
+            continue
+        order = Order(name, line.side, line.security_id, line.quantity.normalize(), line.lots, day.as_of)
+        try:
+            state = day.broker(accounts[line.account_id]).place_order(order)
+        except OrderRejected as words:
+            state = OrderState(name, "rejected", "", str(words))
+        with warehouse.transaction():
+            warehouse.add("ledger.order_events", (*state, _now()))
+            if line.lots and state.event == "accepted":
+                warehouse.add(
+                    "ledger.lot_identifications", (name, line.lots, _now(), "the order itself, which names the lots")
+                )
+
+
+def _book_fills(warehouse: Warehouse, day: Day, session_on: date) -> bool:
+    """Bring fills into raw and the ledger's events, each once however often it arrives; was one new?"""
+    known = set(warehouse.rows("SELECT client_order_id, event, transaction_id FROM ledger.order_events").iter_rows())
+    meant = set(warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"])
+    has_fills = False
+    for account in day.settings.portfolio.accounts:
+        broker = day.broker(account)
+        filled = [s for s in broker.order_states(session_on) if s.event == "filled" and s.client_order_id in meant]
+        if not filled:
+            continue
+        has_fills = True
+        if new := [state for state in filled if state[:3] not in known]:
+            store(warehouse, day, broker.activities(session_on))
+            store(warehouse, day, broker.positions(session_on))
+            warehouse.add("ledger.order_events", *((*state, _now()) for state in new))
+    return has_fills
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,0 +1,64 @@
+"""What the command line prints."""
+
+import os
+import sys
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+
+from flows.daily import session_to_work_on
+from flows.day import day_of
+from flows.report import report
+from flows.settings import Settings
+from flows.summary import summary
+from warehouse.db import QueryError, reader, writer
+
+
+def run_flow(made: Any, settings: Settings, as_of: date | None, prices: str | None) -> int:
+    """Run a flow of deployments.py and print the day's summary.
+
+    Errors   the flow's own error.
+    """
+    now = datetime.now(UTC).replace(tzinfo=None)
+    if as_of is None:
+        with writer(settings.warehouse) as warehouse:
+            as_of = session_to_work_on(warehouse, settings, now)
+    state = made(as_of, prices, return_state=True)
+    if not state.is_completed():
+        state.result()  # raises what the flow raised
+        print(f"thresher: the run ended as {state.name}: {state.message}", file=sys.stderr)
+        return 1
+    page = settings.reports / str(as_of.year) / "index.html"
+    with reader(settings.snapshot) as warehouse:
+        print("\n".join(summary(warehouse, day_of(settings, as_of, now), page)))
+    return 0
+
+
+def print_rows(settings: Settings, query: str) -> int:
+    """The rows of a query on the snapshot: a table for a person, CSV for a pipe."""
+    with reader(settings.snapshot) as warehouse:
+        try:
+            rows = warehouse.rows(query)
+        except QueryError as wrong:
+            print(f"thresher: {wrong}", file=sys.stderr)
+            return 1
+    if not sys.stdout.isatty():
+        sys.stdout.write(rows.write_csv())
+        return 0
+    width = os.get_terminal_size().columns
+    with pl.Config(
+        tbl_rows=200, tbl_cols=-1, tbl_width_chars=width, fmt_str_lengths=100, tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+    ):  # fmt: skip
+        print(rows)
+    print(f"{rows.height} rows")
+    return 0
+
+
+def write_report(settings: Settings, year: int) -> int:
+    """Write the report of a tax year from the snapshot and say where it is."""
+    with reader(settings.snapshot) as warehouse:
+        as_of = warehouse.value("SELECT as_of FROM mart.published")
+        print(report(warehouse, settings, year, as_of))
+    return 0

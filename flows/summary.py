@@ -1,0 +1,131 @@
+"""The day in a few lines that a person can act on."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from flows.calendar import next_session
+from flows.day import Day
+from flows.documents.tables import usd
+from warehouse.db import Warehouse
+
+
+def summary(warehouse: Warehouse, day: Day, page: Path) -> list[str]:
+    """What was ingested, harvested, ordered and refused, what it saves, and where to look."""
+    said = [
+        f"{day.settings.portfolio.household.name}, {day.as_of:%A} {day.as_of} (orders for {next_session(day.as_of)})",
+        "",
+    ]
+    said += _section("Ingested", _ingested(warehouse))
+    said += _section("Harvest", _lines(warehouse, _HARVESTS))
+    said += _section("Ordered", _lines(warehouse, _ORDERS, on=next_session(day.as_of)))
+    said += _section(
+        "Refused", [*_lines(warehouse, _REFUSED), *_lines(warehouse, _HELD_BACK, on=next_session(day.as_of))]
+    )
+    said += _section("Look at", _alerts(warehouse))
+    said += _section("Tax", _tax(warehouse, day))
+    flag = " --demo" if day.settings.home.name == "demo" else ""
+    said += _section(
+        "Next",
+        [
+            f"report:    {page}",
+            f"snapshot:  {day.settings.snapshot}",
+            f'SQL:       thresher sql{flag} "FROM mart.harvest_candidates"   (thresher ask lists ready questions)',
+            "Prefect:   make serve, then http://127.0.0.1:4200",
+        ],
+    )
+    return said
+
+
+_HARVESTS = """
+SELECT format('sell {} {} in {}, buy {} {}: {}', rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id,
+    rtrim(rtrim(replacement_quantity::VARCHAR, '0'), '.'), replacement_id, reason)
+FROM core.proposals WHERE NOT is_refused ORDER BY tax_saved_usd DESC, security_id
+"""
+_REFUSED = """
+SELECT format('{} in {}, a loss of ${:,.2f}: {}', security_id, account_id, (short_loss_usd + long_loss_usd)::DOUBLE, reason)
+FROM core.proposals WHERE is_refused ORDER BY short_loss_usd + long_loss_usd DESC, security_id
+"""
+_ORDERS = """
+SELECT format('{}: {} {} {} in {}{}', status, side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id,
+    if(note = '' OR status = 'refused', '', ', ' || note))
+FROM mart.orders WHERE session_on = $on AND status <> 'refused' ORDER BY account_id, line
+"""
+_HELD_BACK = """
+SELECT format('{} {} {} in {}: {}', side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id, note)
+FROM mart.orders WHERE session_on = $on AND status = 'refused' ORDER BY account_id, line
+"""
+
+
+def _section(name: str, lines: list[str]) -> list[str]:
+    head, *rest = lines or ["nothing"]
+    return [f"{name:<9} {head}", *(f"{'':<9} {line}" for line in rest)]
+
+
+def _lines(warehouse: Warehouse, query: str, **values: object) -> list[str]:
+    return warehouse.rows(query, **values).to_series().to_list()
+
+
+def _ingested(warehouse: Warehouse) -> list[str]:
+    transactions, trades, lots, accounts, prices, securities, bank, aside = warehouse.rows(
+        "SELECT (SELECT count(*) FROM stg.transactions), (SELECT count(*) FROM stg.transactions WHERE kind = 'trade'), "
+        "(SELECT count(DISTINCT lot_id) FROM core.lots), (SELECT count(*) FROM core.accounts), "
+        "(SELECT count(*) FROM raw.prices), (SELECT count(DISTINCT symbol) FROM raw.prices), "
+        "(SELECT count(*) FROM stg.bank_lines), (SELECT count(*) FROM mart.set_aside)"
+    ).row(0)
+    said = [
+        f"{transactions:,} transactions ({trades:,} trades) and {lots:,} open lots in {accounts} accounts; {bank:,} bank lines; "
+        f"{prices:,} prices of {securities:,} securities; {aside:,} rows set aside"
+    ]
+    if warehouse.value("SELECT bool_or(is_adjusted) FROM mart.latest_prices"):
+        said.append("prices are adjusted for splits and dividends; dividends count as income, not again as return")
+    return said
+
+
+def _alerts(warehouse: Warehouse) -> list[str]:
+    found = [
+        *_lines(warehouse, "SELECT DISTINCT reason FROM core.source_status WHERE NOT is_sound ORDER BY 1"),
+        *_lines(
+            warehouse,
+            "SELECT format('{} of {}, line {}: {}', kind, source, line, reason) FROM mart.set_aside ORDER BY source, line LIMIT 10",
+        ),
+        *_lines(
+            warehouse,
+            "SELECT format('{}: the broker says {} {}, the ledger {}; {}', account_id, "
+            "rtrim(rtrim(broker_quantity::VARCHAR, '0'), '.'), security_id, "
+            "rtrim(rtrim(ledger_quantity::VARCHAR, '0'), '.'), guess) FROM core.breaks ORDER BY 1",
+        ),
+        *_lines(
+            warehouse,
+            "SELECT format('{} is {:.1f} points off its target of {:.0f} %', asset_class, drift * 100, target_weight * 100) "
+            "FROM core.drift WHERE is_outside ORDER BY abs(drift) DESC",
+        ),
+        *_lines(
+            warehouse, "SELECT format('{} is {:.1f} % ({})', metric, value * 100, note) FROM core.risk WHERE is_alert"
+        ),
+        *_lines(
+            warehouse,
+            "SELECT format('sale {} changed since the last run: {} lot {} with a gain of ${:,.2f}', trade_id, change, lot_id, "
+            "gain_usd::DOUBLE) FROM core.moved_disposals ORDER BY trade_id, slice, change DESC",
+        ),
+    ]
+    waiting = warehouse.value("SELECT count(*) FROM core.expenses WHERE category = 'review'")
+    if waiting:
+        found.append(f"{waiting} bank lines match no rule: thresher ask which_rows_need_me")
+    return found
+
+
+def _tax(warehouse: Warehouse, day: Day) -> list[str]:
+    rows = warehouse.rows("SELECT * FROM mart.tax_deferred ORDER BY year").rows(named=True)
+    if not rows:
+        return ["nothing deferred yet: no harvest was executed"]
+    saved, owed = (sum((row[name] for row in rows), Decimal(0)) for name in ("tax_deferred_usd", "owed_back_usd"))
+    said = [
+        f"an estimated {usd(saved)} deferred so far; {usd(owed)} of it owed back if the replacements are sold at market "
+        f"(close of {day.as_of})"
+    ]
+    said += [
+        f"{row['year']}: {row['harvests']} harvests, {usd(row['allowed_loss_usd'])} of losses allowed, "
+        f"{usd(row['disallowed_usd'])} disallowed, {usd(row['unused_loss_usd'])} left for later years"
+        for row in rows
+    ]
+    return said

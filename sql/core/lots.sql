@@ -1,0 +1,24 @@
+-- Open lots of every account, as of the last run.
+-- Grain: lot_id, slice
+-- lot_id          the transaction that bought it
+-- slice           1, 2, ...: parts of one lot with a basis and holding period of their own; sold in this order
+-- account_id      account
+-- security_id     security
+-- quantity        shares
+-- acquired_on     the actual day of purchase
+-- holding_since   the day that the holding period does not count: after a wash sale it is earlier than acquired_on
+-- long_term_from  the first day on which a sale is long-term
+-- basis_usd       cost and disallowed losses carried in, USD
+-- is_deferred     true in an IRA or another account whose basis does not matter for tax
+CREATE OR REPLACE TABLE core.lots (
+    lot_id VARCHAR NOT NULL,
+    slice BIGINT NOT NULL,
+    account_id VARCHAR NOT NULL,
+    security_id VARCHAR NOT NULL,
+    quantity DECIMAL(28, 9) NOT NULL,
+    acquired_on DATE NOT NULL,
+    holding_since DATE NOT NULL,
+    long_term_from DATE NOT NULL,
+    basis_usd DECIMAL(28, 6) NOT NULL,
+    is_deferred BOOLEAN NOT NULL
+);

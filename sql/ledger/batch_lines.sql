@@ -1,0 +1,27 @@
+-- The trades of each decision.
+-- Grain: batch_id, line
+-- batch_id       the decision
+-- line           1, 2, ...
+-- pair           lines of one pair (a harvest and its replacement) go together or not at all
+-- side           buy or sell
+-- security_id    security
+-- quantity       shares
+-- price_usd      close that it was decided on, USD a share
+-- lots           lots to be sold, LOT:QTY;LOT:QTY; empty is first in, first out
+-- loss_usd       loss expected at that price, USD, positive; zero for buys
+-- tax_saved_usd  tax that the loss saves this year by the household's marginal rates, USD
+-- reason         why, in one sentence
+CREATE TABLE ledger.batch_lines (
+    batch_id VARCHAR NOT NULL,
+    line INTEGER NOT NULL,
+    pair INTEGER NOT NULL,
+    side VARCHAR NOT NULL,
+    security_id VARCHAR NOT NULL,
+    quantity DECIMAL(28, 9) NOT NULL,
+    price_usd DECIMAL(28, 9) NOT NULL,
+    lots VARCHAR NOT NULL,
+    loss_usd DECIMAL(28, 6) NOT NULL,
+    tax_saved_usd DECIMAL(28, 6) NOT NULL,
+    reason VARCHAR NOT NULL,
+    PRIMARY KEY (batch_id, line)
+);

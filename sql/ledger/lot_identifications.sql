@@ -1,0 +1,12 @@
+-- Lots identified to the broker for a sale, and when: the law asks for the record (Treas. Reg. 1.1012-1(c)).
+-- Grain: client_order_id
+-- client_order_id  the sale
+-- lots             LOT:QTY;LOT:QTY
+-- identified_at    when the broker was told, UTC
+-- confirmed_by     what the broker confirmed it with
+CREATE TABLE ledger.lot_identifications (
+    client_order_id VARCHAR PRIMARY KEY,
+    lots VARCHAR NOT NULL,
+    identified_at TIMESTAMP NOT NULL,
+    confirmed_by VARCHAR NOT NULL
+);

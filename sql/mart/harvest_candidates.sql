@@ -1,0 +1,20 @@
+-- Losses worth harvesting today, and those refused with the reason.
+-- Grain: account_id, security_id
+-- account_id      account
+-- security_id     what would be sold
+-- quantity        shares
+-- loss_usd        USD, positive
+-- loss_rate       loss / basis
+-- short_loss_usd  short-term part, USD
+-- tax_saved_usd   at the household's marginal rates, USD
+-- replacement_id  what would be bought instead
+-- correlation     of daily returns
+-- beta            of the replacement to what is sold
+-- is_refused      true: not to be done
+-- reason          why, or why not
+CREATE OR REPLACE VIEW mart.harvest_candidates AS
+SELECT account_id, security_id, quantity, (short_loss_usd + long_loss_usd)::DECIMAL(28, 6) AS loss_usd,
+    (short_loss_usd + long_loss_usd) / basis_usd AS loss_rate, short_loss_usd, tax_saved_usd, replacement_id, correlation,
+    beta, is_refused, reason
+FROM core.proposals
+ORDER BY is_refused, tax_saved_usd DESC;

@@ -1,0 +1,64 @@
+-- Broker rows in our names and units. A value that cannot be read is null; the contract then sets the row aside.
+-- Grain: delivery_id, line
+-- delivery_id     the delivery
+-- line            its line
+-- account_id      account
+-- transaction_id  the source's own id
+-- kind            trade, dividend, interest, deposit, withdrawal, fee, bust
+-- side            buy or sell; empty unless a trade
+-- security_id     security; empty where none is concerned
+-- quantity        shares
+-- price_usd       USD a share
+-- fee_usd         USD
+-- amount_usd      effect on cash, USD, signed
+-- traded_on       trade date, New York
+-- traded_at       time of day, New York; empty where the source gives the day only
+-- lots            lots identified for a sale
+-- is_exact        false where a number has more decimals than the ledger keeps
+-- payload         the row as it came
+-- payload_hash    digest of the payload
+CREATE OR REPLACE VIEW stg.activities AS
+WITH named AS (
+    SELECT
+        delivery_id, line, source AS account_id,
+        trim(payload ->> 'id') AS transaction_id,
+        trim(payload ->> 'kind') AS kind,
+        coalesce(trim(payload ->> 'side'), '') AS side,
+        coalesce(trim(payload ->> 'symbol'), '') AS security_id,
+        coalesce(nullif(trim(payload ->> 'quantity'), ''), '0') AS quantity,
+        coalesce(nullif(trim(payload ->> 'price_usd'), ''), '0') AS price,
+        coalesce(nullif(trim(payload ->> 'fee_usd'), ''), '0') AS fee,
+        trim(payload ->> 'amount_usd') AS amount,
+        trim(payload ->> 'at') AS happened,
+        coalesce(trim(payload ->> 'lots'), '') AS lots,
+        payload, payload_hash
+    FROM raw.activities
+)
+SELECT
+    delivery_id, line, account_id, transaction_id, kind, side, security_id,
+    TRY_CAST(quantity AS DECIMAL(28, 9)) AS quantity,
+    TRY_CAST(price AS DECIMAL(28, 9)) AS price_usd,
+    TRY_CAST(fee AS DECIMAL(28, 6)) AS fee_usd,
+    TRY_CAST(amount AS DECIMAL(28, 6)) AS amount_usd,
+    CASE
+        WHEN length(happened) = 10 THEN TRY_CAST(happened AS DATE)
+        WHEN regexp_matches(happened, '(Z|[+-][0-9]{2}:?[0-9]{2})$')
+            THEN timezone('America/New_York', TRY_CAST(happened AS TIMESTAMPTZ))::DATE
+        ELSE TRY_CAST(happened AS TIMESTAMP)::DATE
+    END AS traded_on,
+    CASE
+        WHEN length(happened) = 10 THEN NULL
+        WHEN regexp_matches(happened, '(Z|[+-][0-9]{2}:?[0-9]{2})$')
+            THEN timezone('America/New_York', TRY_CAST(happened AS TIMESTAMPTZ))::TIME
+        ELSE TRY_CAST(happened AS TIMESTAMP)::TIME
+    END AS traded_at,
+    lots,
+    coalesce(
+        TRY_CAST(quantity AS DECIMAL(38, 18)) = TRY_CAST(quantity AS DECIMAL(28, 9))
+        AND TRY_CAST(price AS DECIMAL(38, 18)) = TRY_CAST(price AS DECIMAL(28, 9))
+        AND TRY_CAST(fee AS DECIMAL(38, 18)) = TRY_CAST(fee AS DECIMAL(28, 6))
+        AND TRY_CAST(amount AS DECIMAL(38, 18)) = TRY_CAST(amount AS DECIMAL(28, 6)),
+        true
+    ) AS is_exact,
+    payload, payload_hash
+FROM named;

@@ -1,0 +1,20 @@
+-- Bank lines in our names and units; of a line delivered again changed, the latest counts.
+-- Grain: bank_id, bank_line_id
+-- delivery_id   the delivery
+-- line          its line
+-- bank_id       bank account
+-- bank_line_id  the bank's own id
+-- posted_on     posting date
+-- description   the bank's words
+-- amount_usd    USD, positive into the account
+-- payload       the line as it came
+CREATE OR REPLACE VIEW stg.bank_lines AS
+SELECT
+    delivery_id, line, source AS bank_id,
+    trim(payload ->> 'id') AS bank_line_id,
+    TRY_CAST(payload ->> 'posted_on' AS DATE) AS posted_on,
+    trim(payload ->> 'description') AS description,
+    TRY_CAST(payload ->> 'amount_usd' AS DECIMAL(28, 6)) AS amount_usd,
+    payload
+FROM raw.bank_lines
+QUALIFY row_number() OVER (PARTITION BY source, trim(payload ->> 'id') ORDER BY delivery_id DESC, line) = 1;

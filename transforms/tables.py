@@ -1,0 +1,251 @@
+"""The contracts of the frames that pass between stations.
+
+An arrival is split: sound rows go on, the others are set aside with their reasons. Everything that a transform
+makes is checked whole: there a wrong row is a fault of ours and stops the run.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import pandera.polars as pa
+import polars as pl
+
+QUANTITY = pl.Decimal(28, 9)
+USD = pl.Decimal(28, 6)
+PRICE = pl.Decimal(28, 9)
+
+
+class BrokenContract(Exception):
+    """A frame is not what the transform promises: a fault of the program; no retry helps."""
+
+
+def checked(frame: pl.DataFrame, contract: pa.DataFrameSchema) -> pl.DataFrame:
+    """The frame, when it keeps its contract.
+
+    Errors   BrokenContract names the contract and the first rows that break it.
+    """
+    try:
+        return contract.validate(frame.select(list(contract.columns)), lazy=True)
+    except pa.errors.SchemaErrors as wrong:
+        cases = wrong.failure_cases.select("column", "check", "failure_case", "index").head(5).rows()
+        raise BrokenContract(f"{contract.name}: {cases}") from None
+
+
+def split(frame: pl.DataFrame, contract: pa.DataFrameSchema) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Sound rows, and the rows to be set aside with a column `reason` that lists everything wrong with each."""
+    try:
+        contract.validate(frame, lazy=True)
+        return frame, frame.clear().with_columns(reason=pl.lit("", pl.String))
+    except pa.errors.SchemaErrors as wrong:
+        cases = wrong.failure_cases
+        if cases["index"].null_count():
+            rows = cases.filter(pl.col("index").is_null()).select("column", "check", "failure_case").rows()
+            raise BrokenContract(f"{contract.name}: {rows}") from None
+    said = (
+        pl.when(pl.col("check") == "not_nullable")
+        .then(pl.format("{} is missing or cannot be read", pl.col("column")))
+        .otherwise(pl.col("check"))
+    )
+    reasons = (
+        cases.select(pl.col("index").cast(pl.UInt32), said.alias("reason"))
+        .unique(maintain_order=True)
+        .group_by("index")
+        .agg(pl.col("reason").str.join("; "))
+    )
+    numbered = frame.with_row_index("index").join(reasons, on="index", how="left")
+    return (
+        numbered.filter(pl.col("reason").is_null()).drop("index", "reason"),
+        numbered.filter(pl.col("reason").is_not_null()).drop("index"),
+    )
+
+
+def _rule(is_right: pl.Expr, said: str) -> pa.Check:
+    """A rule over several columns of a row."""
+    return pa.Check(lambda data: data.lazyframe.select(is_right.fill_null(True)), error=said)
+
+
+def _column(kind: pl.DataType | type, check: pa.Check | Sequence[pa.Check] = (), *, null: bool = False) -> pa.Column:
+    return pa.Column(kind, list(check) if isinstance(check, Sequence) else [check], nullable=null)
+
+
+_IS_FIRST = pa.Column(
+    pl.Boolean, pa.Check.eq(True, error="its id stands in this delivery already; the first row counts")
+)
+KINDS = ("trade", "dividend", "interest", "deposit", "withdrawal", "fee", "bust")
+
+
+def activities(today: date) -> pa.DataFrameSchema:
+    """Broker rows as stg.activities reads them; nothing may lie after `today`."""
+    is_trade = pl.col("kind") == "trade"
+    return pa.DataFrameSchema(
+        {
+            "transaction_id": _column(pl.String, pa.Check.str_length(min_value=1, error="id is empty")),
+            "kind": _column(pl.String, pa.Check.isin(KINDS, error=f"kind is not one of {', '.join(KINDS)}")),
+            "quantity": _column(QUANTITY, pa.Check.ge(0, error="quantity is negative")),
+            "price_usd": _column(PRICE, pa.Check.ge(0, error="price_usd is negative")),
+            "fee_usd": _column(USD, pa.Check.ge(0, error="fee_usd is negative")),
+            "amount_usd": _column(USD),
+            "traded_on": _column(pl.Date, pa.Check.le(today, error=f"the date lies in the future (after {today})")),
+            "is_exact": _column(pl.Boolean, pa.Check.eq(True, error="more decimals than the ledger keeps")),
+            "is_first": _IS_FIRST,
+        },
+        checks=[
+            _rule(~is_trade | pl.col("side").is_in(["buy", "sell"]), "side of a trade is not buy or sell"),
+            _rule(~is_trade | (pl.col("security_id") != ""), "symbol of a trade is empty"),
+            _rule(~is_trade | (pl.col("quantity") > 0), "quantity of a trade is not above zero"),
+        ],
+        name="activities",
+    )
+
+
+def bank_lines(today: date) -> pa.DataFrameSchema:
+    """Bank lines as stg.bank_lines reads them."""
+    return pa.DataFrameSchema(
+        {
+            "bank_line_id": _column(pl.String, pa.Check.str_length(min_value=1, error="id is empty")),
+            "posted_on": _column(pl.Date, pa.Check.le(today, error=f"the date lies in the future (after {today})")),
+            "description": _column(pl.String),
+            "amount_usd": _column(USD),
+            "is_first": _IS_FIRST,
+        },
+        name="bank_lines",
+    )
+
+
+def prices(until: date) -> pa.DataFrameSchema:
+    """Prices as a source delivers them: one of the two closes is there and is a price."""
+    close = pl.coalesce(pl.col("close_usd"), pl.col("adjusted_close_usd"))
+    return pa.DataFrameSchema(
+        {
+            "symbol": _column(pl.String, pa.Check.str_length(min_value=1, error="symbol is empty")),
+            "session_on": _column(pl.Date, pa.Check.le(until, error=f"the date lies in the future (after {until})")),
+            "close_usd": _column(pl.Float64, null=True),
+            "adjusted_close_usd": _column(pl.Float64, null=True),
+            "volume": _column(pl.Int64, null=True),
+        },
+        checks=[
+            pa.Check(
+                lambda data: data.lazyframe.select((close.is_finite() & (close > 0)).fill_null(False)),
+                error="the close is missing, not a number, zero or negative",
+            )
+        ],
+        name="prices",
+    )
+
+
+POSITIONS = pa.DataFrameSchema(
+    {
+        "security_id": _column(pl.String, pa.Check.str_length(min_value=1, error="symbol is empty")),
+        "quantity": _column(QUANTITY),
+        "is_first": _IS_FIRST,
+    },
+    name="positions",
+)
+
+SECURITIES = pa.DataFrameSchema(
+    {
+        "security_id": _column(pl.String, pa.Check.str_length(min_value=1, error="symbol is empty")),
+        "name": _column(pl.String),
+        "asset_class": _column(pl.String, pa.Check.str_length(min_value=1, error="sector is empty")),
+    },
+    name="securities",
+)
+
+
+def _core(table: str, /, **columns: pa.Column) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema(columns, strict=True, ordered=True, name=f"core.{table}")
+
+
+_text, _day, _flag, _count, _float = pl.String, pl.Date, pl.Boolean, pl.Int64, pl.Float64
+_above_zero, _not_negative = pa.Check.gt(0), pa.Check.ge(0)
+_term = pa.Check.isin(["short", "long"])
+
+CORE = {
+    "accounts": _core(
+        "accounts",
+        account_id=_column(_text), name=_column(_text), type=_column(_text), owner=_column(_text),
+        broker=_column(_text), relief=_column(_text), mode=_column(_text), is_deferred=_column(_flag),
+        booked_to=_column(_day),
+    ),
+    "lots": _core(
+        "lots",
+        lot_id=_column(_text), slice=_column(_count, _above_zero), account_id=_column(_text),
+        security_id=_column(_text), quantity=_column(QUANTITY, _above_zero), acquired_on=_column(_day),
+        holding_since=_column(_day), long_term_from=_column(_day), basis_usd=_column(USD), is_deferred=_column(_flag),
+    ),
+    "disposals": _core(
+        "disposals",
+        trade_id=_column(_text), lot_id=_column(_text), slice=_column(_count, _above_zero), account_id=_column(_text),
+        security_id=_column(_text), quantity=_column(QUANTITY, _above_zero), acquired_on=_column(_day),
+        holding_since=_column(_day), sold_on=_column(_day), proceeds_usd=_column(USD), basis_usd=_column(USD),
+        adjustment_code=_column(_text, pa.Check.isin(["", "W"])), adjustment_usd=_column(USD, _not_negative),
+        permanent_usd=_column(USD, _not_negative), gain_usd=_column(USD), term=_column(_text, _term),
+        is_provisional=_column(_flag),
+    ),
+    "wash_sales": _core(
+        "wash_sales",
+        trade_id=_column(_text), sold_lot_id=_column(_text), replacement_lot_id=_column(_text),
+        quantity=_column(QUANTITY, _above_zero), disallowed_usd=_column(USD, _not_negative),
+        permanent_usd=_column(USD, _not_negative), days=_column(_count), citation=_column(_text),
+    ),
+    "unbooked": _core("unbooked", transaction_id=_column(_text), reason=_column(_text)),
+    "moved_disposals": _core(
+        "moved_disposals",
+        trade_id=_column(_text), lot_id=_column(_text), slice=_column(_count),
+        change=_column(_text, pa.Check.isin(["was", "is now"])), quantity=_column(QUANTITY), basis_usd=_column(USD),
+        gain_usd=_column(USD), term=_column(_text, _term),
+    ),
+    "source_status": _core(
+        "source_status",
+        source=_column(_text), kind=_column(_text), stated_on=_column(_day, null=True), max_age_days=_column(_count),
+        is_sound=_column(_flag), reason=_column(_text),
+    ),
+    "breaks": _core(
+        "breaks",
+        account_id=_column(_text), security_id=_column(_text), broker_quantity=_column(QUANTITY),
+        ledger_quantity=_column(QUANTITY), guess=_column(_text),
+    ),
+    "drift": _core(
+        "drift",
+        asset_class=_column(_text), value_usd=_column(USD), weight=_column(_float), target_weight=_column(_float),
+        drift=_column(_float), band=_column(_float), is_outside=_column(_flag),
+    ),
+    "risk": _core(
+        "risk",
+        metric=_column(_text), value=_column(_float), unit=_column(_text), is_alert=_column(_flag), note=_column(_text),
+    ),
+    "proposals": _core(
+        "proposals",
+        account_id=_column(_text), security_id=_column(_text), quantity=_column(QUANTITY, _above_zero),
+        lots=_column(_text), price_usd=_column(PRICE, _above_zero), basis_usd=_column(USD), value_usd=_column(USD),
+        short_loss_usd=_column(USD, _not_negative), long_loss_usd=_column(USD, _not_negative),
+        tax_saved_usd=_column(USD, _not_negative), replacement_id=_column(_text),
+        replacement_quantity=_column(QUANTITY, _not_negative), replacement_price_usd=_column(PRICE, _not_negative),
+        correlation=_column(_float), beta=_column(_float), is_refused=_column(_flag), reason=_column(_text),
+    ),
+    "harvests": _core(
+        "harvests",
+        client_order_id=_column(_text), account_id=_column(_text), security_id=_column(_text),
+        replacement_id=_column(_text), sold_on=_column(_day), allowed_loss_usd=_column(USD),
+        disallowed_usd=_column(USD, _not_negative), tax_deferred_usd=_column(USD),
+        unused_loss_usd=_column(USD, _not_negative), owed_back_usd=_column(USD),
+    ),
+    "expenses": _core(
+        "expenses",
+        bank_id=_column(_text), bank_line_id=_column(_text), posted_on=_column(_day), description=_column(_text),
+        amount_usd=_column(USD), category=_column(_text), schedule_c_line=_column(_text),
+        deductible_usd=_column(USD),
+    ),
+    "schedule_d": _core(
+        "schedule_d", year=_column(_count), line=_column(_text), text=_column(_text), amount_usd=_column(USD)
+    ),
+}  # fmt: skip
+
+
+def core(name: str, rows: Sequence[tuple] | pl.DataFrame) -> pl.DataFrame:
+    """Rows as the checked frame of core.<name>; tuples stand in the order of its columns."""
+    contract = CORE[name]
+    if not isinstance(rows, pl.DataFrame):
+        schema = {column: made.dtype.type for column, made in contract.columns.items()}
+        rows = pl.DataFrame(rows, schema=schema, orient="row", strict=True)
+    return checked(rows, contract)

@@ -1,0 +1,110 @@
+"""Schedule D of every year in a row, because a loss that a year cannot use goes to the next one.
+
+The rows are computed from Form 8949's totals and from nothing else, so that the two always agree.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
+
+import polars as pl
+
+from transforms.law import TaxYear
+from transforms.tables import core
+from transforms.tax.form_8949 import form_8949, totals
+
+TEXT = {
+    "1b": "Short-term totals of Form 8949, box A",
+    "2": "Short-term totals of Form 8949, box B",
+    "6": "Short-term capital loss carryover from the year before",
+    "7": "Net short-term capital gain or loss",
+    "8b": "Long-term totals of Form 8949, box D",
+    "9": "Long-term totals of Form 8949, box E",
+    "14": "Long-term capital loss carryover from the year before",
+    "15": "Net long-term capital gain or loss",
+    "16": "Lines 7 and 15 together",
+    "21": "Loss allowed this year; zero if line 16 is not a loss",
+    "carryover_short": "Short-term capital loss carried to the next year",
+    "carryover_long": "Long-term capital loss carried to the next year",
+}
+_ZERO = Decimal(0)
+
+
+def schedule_d(
+    disposals: pl.DataFrame, law: Callable[[int], TaxYear], taxable_income_usd: Decimal, covered_since: date
+) -> pl.DataFrame:
+    """The lines of Schedule D from the first to the last year with disposals.
+
+    Law      26 USC 1211(b), 1212(b), 1222; Schedule D (Form 1040), column (h), and its Capital Loss Carryover
+             Worksheet.
+    Units    USD, signed: a loss is negative on every line, and so is a carryover, as it stands on next year's
+             lines 6 and 14.
+    Rows     of core.schedule_d, by year and in the form's order; a line without an amount is zero.
+    Errors   LawMissing for a year whose law is not there.
+    Omits    a carryover from before the first year; lines 1a, 3 to 5, 8a, 10 to 13 (options and futures, K-1,
+             capital gain distributions), 17 to 20 and 22. `taxable_income_usd` is one year's taxable income
+             before the capital loss, and is taken for every year: it matters only below the loss allowed.
+    """
+    if disposals.is_empty():
+        return core("schedule_d", [])
+    sold = disposals["sold_on"].dt.year()
+    first, last = int(sold.min()), int(sold.max())  # type: ignore[arg-type]
+    rows: list[tuple[int, str, str, Decimal]] = []
+    short, long = _ZERO, _ZERO
+    for year in range(first, last + 1):
+        boxes = dict(totals(form_8949(disposals, year, covered_since)).select("box", "gain").iter_rows())
+        lines = dict(_lines(boxes, short, long, law(year).capital_loss_limit_usd, taxable_income_usd))
+        rows += [(year, line, text, lines[line]) for line, text in TEXT.items()]
+        short, long = lines["carryover_short"], lines["carryover_long"]
+    return core("schedule_d", rows)
+
+
+def carryovers(
+    short_usd: Decimal, long_usd: Decimal, allowed_usd: Decimal, taxable_income_usd: Decimal
+) -> tuple[Decimal, Decimal]:
+    """The short-term and the long-term loss that next year starts with.
+
+    Law      26 USC 1212(b); Schedule D's Capital Loss Carryover Worksheet, whose lines are the numbers below.
+    Units    USD; short_usd and long_usd are lines 7 and 15, signed; allowed_usd is line 21 and the results
+             are losses, positive.
+
+    A short loss of 10,000 beside a long gain of 4,000; 3,000 of it is allowed:
+
+    >>> usd = Decimal
+    >>> carryovers(usd(-10000), usd(4000), usd(3000), usd(210000))
+    (Decimal('3000'), Decimal('0'))
+
+    Losses of both kinds: the short one is used first.
+
+    >>> carryovers(usd(-2000), usd(-9000), usd(3000), usd(210000))
+    (Decimal('0'), Decimal('8000'))
+
+    Taxable income of 500 before the loss, -2,500 after it: only 500 of the loss was of use.
+
+    >>> carryovers(usd(-5000), usd(0), usd(3000), usd(500))
+    (Decimal('4500'), Decimal('0'))
+    """
+    line_1 = taxable_income_usd - allowed_usd
+    line_4 = min(allowed_usd, max(_ZERO, line_1 + allowed_usd))
+    line_5, line_6 = max(_ZERO, -short_usd), max(_ZERO, long_usd)
+    line_8 = max(_ZERO, line_5 - (line_4 + line_6))
+    line_9, line_10 = max(_ZERO, -long_usd), max(_ZERO, short_usd)
+    line_11 = max(_ZERO, line_4 - line_5)
+    line_13 = max(_ZERO, line_9 - (line_10 + line_11))
+    return line_8, line_13
+
+
+def _lines(
+    boxes: dict[str, Decimal], short: Decimal, long: Decimal, limit_usd: Decimal, taxable_income_usd: Decimal
+) -> Iterator[tuple[str, Decimal]]:
+    """One year's lines from Form 8949's gains by box and the carryovers that came in."""
+    line_1b, line_2, line_8b, line_9 = (boxes.get(box, _ZERO) for box in "ABDE")
+    line_7 = line_1b + line_2 + short
+    line_15 = line_8b + line_9 + long
+    line_16 = line_7 + line_15
+    allowed_usd = min(limit_usd, max(_ZERO, -line_16))
+    next_short, next_long = carryovers(line_7, line_15, allowed_usd, taxable_income_usd)
+    yield from (("1b", line_1b), ("2", line_2), ("6", short), ("7", line_7))
+    yield from (("8b", line_8b), ("9", line_9), ("14", long), ("15", line_15))
+    yield from (("16", line_16), ("21", -allowed_usd))
+    yield from (("carryover_short", -next_short), ("carryover_long", -next_long))
