@@ -7,6 +7,7 @@ and leaves its own there. `step` calls a station: directly here, as a Prefect ta
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,17 @@ class Done(NamedTuple):
     summary: list[str]
 
 
+def whole(station: Callable[[Warehouse, Day], Any]) -> Callable[[Warehouse, Day], Any]:
+    """A station that leaves all of its tables or none: where it fails, those of the last good day stand."""
+
+    @wraps(station)
+    def in_one_transaction(warehouse: Warehouse, day: Day) -> Any:
+        with warehouse.transaction():
+            return station(warehouse, day)
+
+    return in_one_transaction
+
+
 def directly(station: Callable[..., Any], *given: Any) -> Any:
     return station(*given)
 
@@ -60,18 +72,18 @@ def daily(
             with last_good_stage_published(warehouse, day):
                 reached(warehouse, day, "started")
                 step(ingest, warehouse, day)
-                step(book, warehouse, day)
-                step(measure, warehouse, day)
+                step(whole(book), warehouse, day)
+                step(whole(measure), warehouse, day)
                 reached(warehouse, day, "booked")
         with last_good_stage_published(warehouse, day):
-            step(propose, warehouse, day)
+            step(whole(propose), warehouse, day)
             if newest is None or as_of >= newest:  # an earlier day is booked again as it was; nothing is decided on it
-                step(decide, warehouse, day)
+                step(whole(decide), warehouse, day)
                 reached(warehouse, day, "decided")
                 publish(warehouse, day)
                 step(execute, warehouse, day)
                 reached(warehouse, day, "executed")
-            step(taxes, warehouse, day)
+            step(whole(taxes), warehouse, day)
             page = step(report, warehouse, day.settings, day.as_of.year, day.as_of)
         publish(warehouse, day)
         return Done(as_of, page, summary(warehouse, day, page))
@@ -87,8 +99,8 @@ def backfill(settings: Settings, first: date, last: date, step: Step = directly)
             with last_good_stage_published(warehouse, day):
                 reached(warehouse, day, "started")
                 step(ingest, warehouse, day)
-                step(book, warehouse, day)
-                step(measure, warehouse, day)
+                step(whole(book), warehouse, day)
+                step(whole(measure), warehouse, day)
                 reached(warehouse, day, "booked")
         if days:
             publish(warehouse, day)

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 import polars as pl
 
+from flows.calendar import sessions
 from flows.connectors import Delivery, Unavailable
 from flows.day import Day
 from transforms import tables
@@ -44,6 +45,7 @@ def ingest(warehouse: Warehouse, day: Day) -> None:
         except Unavailable as wrong:
             stated_on, fault = _last_stated(warehouse, name, kind), str(wrong)
         answers.append((name, kind, stated_on, max_age, fault or _too_old(name, kind, stated_on, max_age, day.as_of)))
+    warehouse.replace("core.latest_prices", _latest_prices(warehouse, day))
     odd = check_arrivals(warehouse, day.settings.home / "expectations", day.as_of, day.known_at)
     status = [
         (name, kind, stated_on, max_age, not (said := fault or odd.get((name, kind), "")), said)
@@ -119,6 +121,23 @@ def _set_aside(warehouse: Warehouse, day: Day, delivery: Delivery, delivery_id: 
         known_at=pl.lit(day.known_at),
     )
     warehouse.append_new("raw.set_aside", rows, ("source", "kind", "payload", "reason"))
+
+
+def _latest_prices(warehouse: Warehouse, day: Day) -> pl.DataFrame:
+    rows = warehouse.rows(
+        f"""
+        SELECT security_id, max(session_on) AS session_on,
+            arg_max(price_usd, session_on)::DECIMAL(28, 9) AS price_usd,
+            coalesce(arg_max(price_usd, session_on, 2)[2], arg_max(price_usd, session_on))::DECIMAL(28, 9) AS previous_usd,
+            bool_or(is_adjusted) AS is_adjusted
+        FROM stg.prices
+        WHERE session_on BETWEEN DATE '{day.as_of - timedelta(days=30)}' AND DATE '{day.as_of}'
+        GROUP BY security_id ORDER BY security_id
+        """
+    )
+    age = {last: len(sessions(last, day.as_of)) - 1 for last in rows["session_on"].unique()}
+    old = rows["session_on"].replace_strict(age, return_dtype=pl.Int64) if age else pl.Series([], dtype=pl.Int64)
+    return tables.core("latest_prices", rows.with_columns(sessions_old=old))
 
 
 def _last_stated(warehouse: Warehouse, source: str, kind: str) -> date | None:

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from flows.book import book, ledger_trades, window_days
-from flows.calendar import next_session, sessions
+from flows.calendar import next_session
 from flows.connectors import Order, OrderRejected, OrderState
 from flows.day import Day
 from flows.decide import lines_of
@@ -58,10 +58,7 @@ def gather(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) 
         "ORDER BY security_id) FROM core.breaks GROUP BY ALL"
     )
     moves = warehouse.rows(
-        "SELECT security_id, max(session_on), (arg_max(price_usd, session_on) / arg_max(before, session_on) - 1)::DOUBLE FROM ("
-        "SELECT security_id, session_on, price_usd, lag(price_usd) OVER (PARTITION BY security_id ORDER BY session_on) AS before "
-        "FROM stg.prices WHERE session_on <= $as_of AND session_on > $as_of::DATE - 30) GROUP BY ALL",
-        as_of=day.as_of,
+        "SELECT security_id, sessions_old, (price_usd / previous_usd - 1)::DOUBLE FROM core.latest_prices"
     ).rows()
     values = warehouse.rows(
         "SELECT account_id, sum(usd)::DECIMAL(28, 6) FROM (SELECT account_id, value_usd AS usd FROM mart.positions "
@@ -81,8 +78,8 @@ def gather(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) 
         do_not_trade=frozenset(gates.do_not_trade),
         unsound={a.id: all_prices or by_account[a.id] for a in accounts if all_prices or a.id in by_account},
         broken={account: f"unexplained difference: {what}" for account, what in broken.iter_rows()},
-        price_age={security: len(sessions(last, day.as_of)) - 1 for security, last, _ in moves},
-        price_move={security: move or 0.0 for security, _, move in moves},
+        price_age={security: age for security, age, _ in moves},
+        price_move={security: move for security, _, move in moves},
         max_price_age=gates.max_price_age_sessions,
         max_price_move=gates.max_price_move,
         account_value=account_value,

@@ -31,7 +31,7 @@ SHARE = Decimal("0.0001")
 def propose(warehouse: Warehouse, day: Day) -> None:
     """Fill core.proposals for the session after `day.as_of`."""
     policy, on = day.settings.portfolio, next_session(day.as_of)
-    prices = dict(warehouse.rows("SELECT security_id, price_usd FROM mart.latest_prices").iter_rows())
+    prices = dict(warehouse.rows("SELECT security_id, price_usd FROM core.latest_prices").iter_rows())
     found = candidates(
         _open_lots(warehouse, prices),
         prices,

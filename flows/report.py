@@ -337,7 +337,7 @@ def _notes(warehouse: Warehouse, year: int, is_linked: bool) -> Html:
     if provisional.height:
         loss, rows = usd(-_sum(provisional, "gain_usd")), _count(provisional.height, "row", "rows")
         said.append(f"Losses of {loss} in {rows} of Form 8949 are provisional: {PROVISIONAL}")
-    if warehouse.value("SELECT bool_or(is_adjusted) FROM mart.latest_prices"):
+    if warehouse.value("SELECT bool_or(is_adjusted) FROM core.latest_prices"):
         said.append(ADJUSTED)
     if not is_linked:
         said.append(NOT_LINKED)

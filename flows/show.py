@@ -3,6 +3,8 @@
 import os
 import sys
 from datetime import UTC, date, datetime
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 import polars as pl
@@ -20,6 +22,7 @@ def run_flow(made: Any, settings: Settings, as_of: date | None, prices: str | No
 
     Errors   the flow's own error.
     """
+    Thread(target=_import_ahead, daemon=True).start()
     now = datetime.now(UTC).replace(tzinfo=None)
     if as_of is None:
         with writer(settings.warehouse) as warehouse:
@@ -33,6 +36,12 @@ def run_flow(made: Any, settings: Settings, as_of: date | None, prices: str | No
     with reader(settings.snapshot) as warehouse:
         print("\n".join(summary(warehouse, day_of(settings, as_of, now), page)))
     return 0
+
+
+def _import_ahead() -> None:
+    """Load what is slow to load while Prefect's server starts in a process of its own."""
+    for name in ("great_expectations", "altair", "vl_convert"):
+        import_module(name)
 
 
 def print_rows(settings: Settings, query: str) -> int:

@@ -76,7 +76,7 @@ def _ingested(warehouse: Warehouse) -> list[str]:
         f"{transactions:,} transactions ({trades:,} trades) and {lots:,} open lots in {accounts} accounts; {bank:,} bank lines; "
         f"{prices:,} prices of {securities:,} securities; {aside:,} rows set aside"
     ]
-    if warehouse.value("SELECT bool_or(is_adjusted) FROM mart.latest_prices"):
+    if warehouse.value("SELECT bool_or(is_adjusted) FROM core.latest_prices"):
         said.append("prices are adjusted for splits and dividends; dividends count as income, not again as return")
     return said
 

@@ -205,6 +205,12 @@ CORE = {
         account_id=_column(_text), security_id=_column(_text), broker_quantity=_column(QUANTITY),
         ledger_quantity=_column(QUANTITY), guess=_column(_text),
     ),
+    "latest_prices": _core(
+        "latest_prices",
+        security_id=_column(_text), session_on=_column(_day), price_usd=_column(PRICE, _above_zero),
+        previous_usd=_column(PRICE, _above_zero), sessions_old=_column(_count, _not_negative),
+        is_adjusted=_column(_flag),
+    ),
     "drift": _core(
         "drift",
         asset_class=_column(_text), value_usd=_column(USD), weight=_column(_float), target_weight=_column(_float),

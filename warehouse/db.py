@@ -32,6 +32,7 @@ class Warehouse:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection):
         self._connection = connection
+        self._is_in_transaction = False
 
     def rows(self, query: str, **values: Any) -> pl.DataFrame:
         """The rows of a query; `$name` in it stands for a keyword."""
@@ -75,13 +76,21 @@ class Warehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
+        """All or nothing; inside another one it is a part of that."""
+        if self._is_in_transaction:
+            yield
+            return
         self._connection.execute("BEGIN TRANSACTION")
+        self._is_in_transaction = True
         try:
             yield
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
+        else:
+            self._connection.execute("COMMIT")
+        finally:
+            self._is_in_transaction = False
 
     def publish(self, snapshot: Path, as_of: date, run_id: str, published_at: datetime) -> None:
         """Publish a consistent copy: readers of the old file keep it, new readers get this one."""

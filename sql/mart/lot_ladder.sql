@@ -16,11 +16,11 @@
 CREATE OR REPLACE VIEW mart.lot_ladder AS
 SELECT
     l.account_id, l.security_id, l.lot_id, l.slice, l.acquired_on, l.quantity, l.basis_usd,
-    round(l.quantity * p.price_usd::DECIMAL(18, 4), 2)::DECIMAL(28, 6) AS value_usd,
-    round(l.quantity * p.price_usd::DECIMAL(18, 4), 2)::DECIMAL(28, 6) - l.basis_usd AS gain_usd,
-    (l.quantity * p.price_usd::DECIMAL(18, 4) - l.basis_usd) / nullif(l.basis_usd, 0) AS gain_rate,
+    round(l.quantity::DECIMAL(19, 9) * p.price_usd::DECIMAL(19, 9), 2)::DECIMAL(28, 6) AS value_usd,
+    round(l.quantity::DECIMAL(19, 9) * p.price_usd::DECIMAL(19, 9), 2)::DECIMAL(28, 6) - l.basis_usd AS gain_usd,
+    (l.quantity::DECIMAL(19, 9) * p.price_usd::DECIMAL(19, 9) - l.basis_usd) / nullif(l.basis_usd, 0) AS gain_rate,
     if(l.long_term_from <= (SELECT as_of FROM mart.today), 'long', 'short') AS term_today,
     l.long_term_from, l.is_deferred
 FROM core.lots AS l
-LEFT JOIN mart.latest_prices AS p USING (security_id)
+LEFT JOIN core.latest_prices AS p USING (security_id)
 ORDER BY l.account_id, l.security_id, l.acquired_on, l.lot_id, l.slice;
