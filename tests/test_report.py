@@ -72,17 +72,13 @@ def fill(warehouse: Warehouse) -> None:
     run = {"run_id": "r", "stage": "booked", "as_of": AS_OF, "known_at": NOW, "reached_at": NOW, "law_hash": "l",
            "policy_hash": "p", "version": "0"}  # fmt: skip
     warehouse.append("ledger.runs", pl.DataFrame([run]))
-    warehouse.append("raw.prices", pl.DataFrame(
-        [("p", "HD", AS_OF, None, 281.55, None)],
-        schema={"delivery_id": pl.String, "symbol": pl.String, "session_on": pl.Date, "close_usd": pl.Float64,
-                "adjusted_close_usd": pl.Float64, "volume": pl.Int64}, orient="row",
-    ))  # fmt: skip
     warehouse.append("raw.set_aside", pl.DataFrame([{
         "delivery_id": "d", "kind": "activities", "source": "joint", "line": 7, "payload": f'{{"note":"{EVIL[:8]}"}}',
         "reason": "quantity of a trade is not above zero", "known_at": NOW,
     }]))  # fmt: skip
     law = law_rows()
     filled = {
+        "latest_prices": core("latest_prices", [("HD", AS_OF, Decimal("281.55"), Decimal("280"), 0, True)]),
         "disposals": disposals,
         "schedule_d": schedule_d(
             disposals, lambda year: tax_year(law, year, "mfj"), D(210_000), law_date("covered_since")

@@ -129,7 +129,7 @@ def _validated(folder: Path, suites: dict[str, tuple[Any, list]]) -> list[tuple[
     # In memory: the file context writes its own configuration again for every name that it is told, a second a run.
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    site = {"class_name": "SiteBuilder", "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"}}
+    site: Any = {"class_name": "SiteBuilder", "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"}}
     pages = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
     for name in context.get_site_names():
         context.delete_data_docs_site(name)
