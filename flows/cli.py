@@ -151,7 +151,7 @@ def _one_day(options: argparse.Namespace, settings: "Settings", *, is_demo: bool
     if options.no_prefect:
         from flows.daily import daily
 
-        print("\n".join(daily(settings, options.as_of).summary))
+        print(daily(settings, options.as_of).summary.plain())
         return 0
     from flows.prefect_home import configure
     from flows.settings import home

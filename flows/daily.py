@@ -22,7 +22,7 @@ from flows.propose import propose
 from flows.report import report
 from flows.runs import last_booked, publish, reached
 from flows.settings import Settings
-from flows.summary import summary
+from flows.summary import Summary, summary
 from flows.taxes import taxes
 from warehouse.db import Warehouse, writer
 
@@ -30,11 +30,11 @@ Step = Callable[..., Any]
 
 
 class Done(NamedTuple):
-    """What a run leaves: the page of the report and the summary's lines."""
+    """What a run leaves: the day it worked on, the page of its report, and the summary."""
 
     as_of: date
     page: Path
-    summary: list[str]
+    summary: Summary
 
 
 def whole(station: Callable[[Warehouse, Day], Any]) -> Callable[[Warehouse, Day], Any]:
@@ -83,10 +83,35 @@ def daily(
                 publish(warehouse, day)
                 step(execute, warehouse, day)
                 reached(warehouse, day, "executed")
-            step(whole(taxes), warehouse, day)
-            page = step(report, warehouse, day.settings, day.as_of.year, day.as_of)
-        publish(warehouse, day)
+            page = _reported(warehouse, day, step)
         return Done(as_of, page, summary(warehouse, day, page))
+
+
+def final(settings: Settings, known_at: datetime | None = None, step: Step = directly, wait: float = 0) -> Done | None:
+    """Go on with the newest decision: send what was meant and not sent, book what was filled, report. None without one.
+
+    Done again it changes nothing: every line of a decision is refused, sent and filled once.
+    """
+    known_at = known_at or datetime.now(UTC).replace(tzinfo=None)
+    with writer(settings.warehouse, wait) as warehouse:
+        decided = warehouse.value("SELECT max(as_of) FROM ledger.batches")
+        if decided is None or decided != last_booked(warehouse):
+            return None
+        day = day_of(settings, decided, known_at)
+        with last_good_stage_published(warehouse, day):
+            reached(warehouse, day, "started")
+            step(execute, warehouse, day)
+            reached(warehouse, day, "executed")
+            page = _reported(warehouse, day, step)
+        return Done(decided, page, summary(warehouse, day, page))
+
+
+def _reported(warehouse: Warehouse, day: Day, step: Step) -> Path:
+    """Reckon the tax years, write the report and publish the snapshot."""
+    step(whole(taxes), warehouse, day)
+    page: Path = step(report, warehouse, day.settings, day.as_of.year, day.as_of)
+    publish(warehouse, day)
+    return page
 
 
 def backfill(settings: Settings, first: date, last: date, step: Step = directly) -> int:

@@ -26,8 +26,16 @@ from warehouse.db import reader
 LOCK_WAIT_SECONDS = 600  # a run that was started by hand is let finish first
 
 TABLES = {
-    "harvests": ("Harvests proposed and refused", "SELECT * FROM mart.harvest_candidates"),
-    "drift": ("Weights against targets", "SELECT * FROM core.drift"),
+    "harvests": (
+        "Harvests proposed and refused",
+        "SELECT if(is_refused, 'refused', 'harvest') AS verdict, account_id, security_id, rtrim(rtrim(quantity::VARCHAR, '0'), '.') "
+        "AS quantity, round(loss_usd, 2)::DECIMAL(18, 2) AS loss_usd, replacement_id, reason FROM mart.harvest_candidates",
+    ),
+    "drift": (
+        "Weights against targets",
+        "SELECT asset_class, round(value_usd, 2)::DECIMAL(18, 2) AS value_usd, round(weight, 4) AS weight, target_weight, "
+        "round(drift, 4) AS drift, band, is_outside FROM core.drift",
+    ),
     "orders": ("Orders of the newest decision", "SELECT * FROM mart.orders WHERE session_on = (SELECT max(session_on) FROM mart.orders)"),
     "refusals": (
         "Held back by a gate",
@@ -52,15 +60,35 @@ def demo(as_of: date | None = None, prices: str | None = None) -> State:
     return _day(as_of, prices, is_demo=True)
 
 
+@flow(name="execute", validate_parameters=False)
+def execute(demo: bool = False) -> State:
+    """The final flow by itself: go on with the newest decision, book its fills, write the reports."""
+    if not is_session(_today()):
+        return _skipped()
+    settings = load(demo=demo)
+    done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS)
+    if done is None:
+        return Completed(message="nothing is decided")
+    _show(settings.snapshot, done)
+    return Completed(message=f"{done.as_of}: {done.page}")
+
+
 def _day(as_of: date | str | None, prices: str | None, *, is_demo: bool) -> State:
-    today = datetime.now(UTC).astimezone(NEW_YORK).date()
-    if as_of is None and not is_session(today):
-        return Completed(name="Skipped: holiday", message=f"the exchange is closed on {today}")
+    if as_of is None and not is_session(_today()):
+        return _skipped()
     as_of = date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
     settings = load(Path(prices) if prices else None, demo=is_demo)
     done = pipeline.daily(settings, as_of, step=_as_task, wait=LOCK_WAIT_SECONDS)
     _show(settings.snapshot, done)
     return Completed(message=f"{done.as_of}: {done.page}")
+
+
+def _today() -> date:
+    return datetime.now(UTC).astimezone(NEW_YORK).date()
+
+
+def _skipped() -> State:
+    return Completed(name="Skipped: holiday", message=f"the exchange is closed on {_today()}")
 
 
 def _as_task(station: Callable[..., Any], *given: Any) -> Any:
@@ -79,7 +107,7 @@ def _as_task(station: Callable[..., Any], *given: Any) -> Any:
 
 def _show(snapshot: Path, done: pipeline.Done) -> None:
     """The day's artifacts: a summary, tables, and where the page is."""
-    create_markdown_artifact("```\n" + "\n".join(done.summary) + "\n```", key="summary", description=f"{done.as_of}")
+    create_markdown_artifact(done.summary.markdown(), key="summary", description=f"The day of {done.as_of}")
     with reader(snapshot) as warehouse:
         for key, (what, query) in TABLES.items():
             rows = warehouse.rows(query).head(500)

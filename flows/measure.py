@@ -1,5 +1,7 @@
 """Drift and risk of what the household holds tonight, over all accounts."""
 
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
 
@@ -34,23 +36,16 @@ def price_history(warehouse: Warehouse, day: Day, sessions: int) -> pl.DataFrame
     Shape    session_on, then one column a security; sessions + 1 rows where the data reach back so far.
     """
     rows = warehouse.rows(
-        """
-        WITH days AS (
-            SELECT DISTINCT session_on FROM stg.prices
-            WHERE session_on <= $as_of AND session_on > $as_of::DATE - ($sessions * 2)::INTEGER
-            ORDER BY session_on DESC LIMIT $sessions + 1
-        )
-        SELECT security_id, session_on, adjusted_price_usd::DOUBLE AS price FROM stg.prices
-        WHERE session_on >= (SELECT min(session_on) FROM days) AND session_on <= $as_of
-        ORDER BY session_on, security_id
-        """,
+        "SELECT security_id, session_on, adjusted_price_usd::DOUBLE AS price FROM stg.prices "
+        "WHERE session_on > $after AND session_on <= $as_of",  # plain bounds, so that only these days are read
+        after=day.as_of - timedelta(days=2 * sessions),
         as_of=day.as_of,
-        sessions=sessions,
     )
-    if rows.is_empty():
-        return pl.DataFrame({"session_on": []}, schema={"session_on": pl.Date})
-    wide = rows.pivot(on="security_id", index="session_on", values="price").sort("session_on")
-    return wide.select("session_on", *(name for name in wide.columns[1:] if not wide[name].null_count()))
+    days = rows["session_on"].unique().sort().tail(sessions + 1)
+    rows = rows.filter(pl.col("session_on").is_in(days.implode()))
+    rows = rows.filter(pl.len().over("security_id") == len(days)).sort("security_id", "session_on")
+    closes = rows["price"].to_numpy().reshape(-1, max(1, len(days)))
+    return pl.DataFrame({"session_on": days, **dict(zip(rows["security_id"].unique().sort(), closes, strict=True))})
 
 
 def _risk(warehouse: Warehouse, day: Day) -> pl.DataFrame:

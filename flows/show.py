@@ -34,7 +34,7 @@ def run_flow(made: Any, settings: Settings, as_of: date | None, prices: str | No
         return 1
     page = settings.reports / str(as_of.year) / "index.html"
     with reader(settings.snapshot) as warehouse:
-        print("\n".join(summary(warehouse, day_of(settings, as_of, now), page)))
+        print(summary(warehouse, day_of(settings, as_of, now), page).plain())
     return 0
 
 

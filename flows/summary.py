@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 from flows.calendar import next_session
 from flows.day import Day
@@ -9,31 +10,49 @@ from flows.documents.tables import usd
 from warehouse.db import Warehouse
 
 
-def summary(warehouse: Warehouse, day: Day, page: Path) -> list[str]:
+class Summary(NamedTuple):
+    """A heading, and lines under names: Ingested, Harvest, Ordered, Refused, Look at, Tax, Next."""
+
+    heading: str
+    sections: dict[str, list[str]]
+
+    def plain(self) -> str:
+        """For a terminal."""
+        said = [self.heading, ""]
+        for name, lines in self.sections.items():
+            first, *rest = lines or ["nothing"]
+            said += [f"{name:<9} {first}", *(f"{'':<9} {line}" for line in rest)]
+        return "\n".join(said)
+
+    def markdown(self) -> str:
+        """For the Prefect UI."""
+        said = [f"### {self.heading}"]
+        for name, lines in self.sections.items():
+            said += ["", f"**{name}**", "", *(f"- {line}" for line in lines or ["nothing"])]
+        return "\n".join(said)
+
+
+def summary(warehouse: Warehouse, day: Day, page: Path) -> Summary:
     """What was ingested, harvested, ordered and refused, what it saves, and where to look."""
-    said = [
-        f"{day.settings.portfolio.household.name}, {day.as_of:%A} {day.as_of} (orders for {next_session(day.as_of)})",
-        "",
-    ]
-    said += _section("Ingested", _ingested(warehouse))
-    said += _section("Harvest", _lines(warehouse, _HARVESTS))
-    said += _section("Ordered", _lines(warehouse, _ORDERS, on=next_session(day.as_of)))
-    said += _section(
-        "Refused", [*_lines(warehouse, _REFUSED), *_lines(warehouse, _HELD_BACK, on=next_session(day.as_of))]
-    )
-    said += _section("Look at", _alerts(warehouse))
-    said += _section("Tax", _tax(warehouse, day))
+    session_on = next_session(day.as_of)
     flag = " --demo" if day.settings.home.name == "demo" else ""
-    said += _section(
-        "Next",
-        [
-            f"report:    {page}",
-            f"snapshot:  {day.settings.snapshot}",
-            f'SQL:       thresher sql{flag} "FROM mart.harvest_candidates"   (thresher ask lists ready questions)',
-            "Prefect:   make serve, then http://127.0.0.1:4200",
-        ],
+    return Summary(
+        f"{day.settings.portfolio.household.name}, {day.as_of:%A} {day.as_of} (orders for {session_on})",
+        {
+            "Ingested": _ingested(warehouse),
+            "Harvest": _lines(warehouse, _HARVESTS),
+            "Ordered": _lines(warehouse, _ORDERS, on=session_on),
+            "Refused": [*_lines(warehouse, _REFUSED), *_lines(warehouse, _HELD_BACK, on=session_on)],
+            "Look at": _alerts(warehouse),
+            "Tax": _tax(warehouse, day),
+            "Next": [
+                f"report:    {page}",
+                f"snapshot:  {day.settings.snapshot}",
+                f'SQL:       thresher sql{flag} "FROM mart.harvest_candidates"   (thresher ask lists ready questions)',
+                "Prefect:   make serve, then http://127.0.0.1:4200",
+            ],
+        },
     )
-    return said
 
 
 _HARVESTS = """
@@ -54,11 +73,6 @@ _HELD_BACK = """
 SELECT format('{} {} {} in {}: {}', side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id, note)
 FROM mart.orders WHERE session_on = $on AND status = 'refused' ORDER BY account_id, line
 """
-
-
-def _section(name: str, lines: list[str]) -> list[str]:
-    head, *rest = lines or ["nothing"]
-    return [f"{name:<9} {head}", *(f"{'':<9} {line}" for line in rest)]
 
 
 def _lines(warehouse: Warehouse, query: str, **values: object) -> list[str]:

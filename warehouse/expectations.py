@@ -133,7 +133,8 @@ def _validated(folder: Path, suites: dict[str, tuple[Any, list]]) -> list[tuple[
     pages = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
     for name in context.get_site_names():
         context.delete_data_docs_site(name)
-    context.add_data_docs_site("arrivals", {**site, "store_backend": pages})
+    site["store_backend"] = pages
+    context.add_data_docs_site("arrivals", site)
     source = context.data_sources.add_pandas("arrivals")
     found: list[tuple[str, list[str] | None, str]] = []
     for name, (frame, wanted) in suites.items():

@@ -32,7 +32,7 @@ def drift_chart(drift: pl.DataFrame) -> str:
     widest = 1.25 * max(0.01, *rows["band"].to_list(), *map(abs, rows["drift"].to_list()))
     y = alt.Y("asset_class:N", sort=rows["asset_class"].to_list(), title=None)
     x = alt.Scale(domain=[-widest, widest])
-    chart = _chart(rows, 26)
+    chart = _chart(26)
     bands = chart.mark_bar(height=20, color=BAND).encode(
         y=y,
         x=alt.X("low:Q", scale=x, title=None,
@@ -47,7 +47,7 @@ def drift_chart(drift: pl.DataFrame) -> str:
     right = chart.transform_filter("datum.drift >= 0").mark_text(align="left", dx=5, fontSize=11, color=INK)
     left = chart.transform_filter("datum.drift < 0").mark_text(align="right", dx=-5, fontSize=11, color=INK)
     labels = [side.encode(y=y, x=alt.X("drift:Q", scale=x), text="said:N") for side in (right, left)]
-    return _svg(bands + bars + labels[0] + labels[1] + _zero(), "drift")
+    return _svg(bands + bars + labels[0] + labels[1] + _zero(), rows, "drift")
 
 
 def gains_chart(months: pl.DataFrame) -> str:
@@ -56,13 +56,13 @@ def gains_chart(months: pl.DataFrame) -> str:
 
     series = {"Short-term": BLUE, "Long-term": NAVY, "Disallowed loss": SAND}
     rows = _floats(months).with_columns(name=pl.col("month").map_elements(lambda m: _MONTHS[m - 1], pl.String))
-    bars = _chart(rows, height=210).mark_bar().encode(
+    bars = _chart(height=210).mark_bar().encode(
         x=alt.X("name:N", scale=alt.Scale(domain=_MONTHS), title=None, axis=alt.Axis(labelAngle=0)),
         xOffset=alt.XOffset("series:N", sort=list(series)),
         y=alt.Y("amount_usd:Q", title=None, axis=alt.Axis(labelExpr=_USD, tickCount=6, grid=True)),
         color=_colors("series", series),
     )  # fmt: skip
-    return _svg(bars + _zero("y"), "gains")
+    return _svg(bars + _zero("y"), rows, "gains")
 
 
 def ladder_chart(gains: pl.DataFrame) -> str:
@@ -71,19 +71,20 @@ def ladder_chart(gains: pl.DataFrame) -> str:
 
     series = {"Short-term": BLUE, "Long-term": NAVY, "In a retirement account": HAIRLINE}
     order = gains.group_by("security_id").agg(pl.col("amount_usd").sum()).sort("amount_usd", "security_id")
-    bars = _chart(_floats(gains), 20).mark_bar(height=12).encode(
+    bars = _chart(20).mark_bar(height=12).encode(
         y=alt.Y("security_id:N", sort=order["security_id"].to_list(), title=None),
         x=alt.X("amount_usd:Q", title=None, axis=alt.Axis(labelExpr=_USD, grid=True, tickCount=8)),
         color=_colors("series", series),
         order=alt.Order("rank:Q"),
     ).transform_calculate(rank=f"indexof({list(series)}, datum.series)")  # fmt: skip
-    return _svg(bars + _zero(), "ladder")
+    return _svg(bars + _zero(), _floats(gains), "ladder")
 
 
-def _chart(rows: pl.DataFrame, step: int = 0, height: int = 0) -> "alt.Chart":
+def _chart(step: int = 0, height: int = 0) -> "alt.Chart":
+    """A chart of the rows that `_svg` is given: Altair would check each of them against its schema, several times."""
     import altair as alt
 
-    return alt.Chart(alt.Data(values=rows.to_dicts())).properties(width=_WIDTH, height=height or {"step": step})
+    return alt.Chart(alt.NamedData("rows")).properties(width=_WIDTH, height=height or {"step": step})
 
 
 def _floats(rows: pl.DataFrame) -> pl.DataFrame:
@@ -103,7 +104,7 @@ def _zero(channel: str = "x") -> "alt.Chart":
     return alt.Chart(alt.Data(values=[{}])).mark_rule(color=INK, strokeWidth=1).encode(**{channel: alt.datum(0)})
 
 
-def _svg(chart: Any, name: str) -> str:
+def _svg(chart: Any, rows: pl.DataFrame, name: str) -> str:
     """The chart's SVG without what a page has no use for: namespaces, a size, ids that other charts use."""
     import vl_convert
 
@@ -121,7 +122,7 @@ def _svg(chart: Any, name: str) -> str:
         "axisY": {"labelColor": INK},
         "legend": {"labelColor": INK, "labelFontSize": 12, "symbolType": "square", "symbolSize": 90},
     }  # fmt: skip
-    svg = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": look})
+    svg = vl_convert.vegalite_to_svg({**chart.to_dict(), "datasets": {"rows": rows.to_dicts()}, "config": look})
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
     svg = re.sub(r'^<svg ([^>]*?)\bwidth="[^"]*" height="[^"]*"', r"<svg \1", svg)
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
