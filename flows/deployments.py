@@ -20,6 +20,7 @@ from prefect.states import Completed
 
 from flows import daily as pipeline
 from flows.calendar import NEW_YORK, is_session
+from flows.documents.tables import trimmed
 from flows.settings import load
 from warehouse.db import reader
 
@@ -110,7 +111,7 @@ def _show(snapshot: Path, done: pipeline.Done) -> None:
     create_markdown_artifact(done.summary.markdown(), key="summary", description=f"The day of {done.as_of}")
     with reader(snapshot) as warehouse:
         for key, (what, query) in TABLES.items():
-            rows = warehouse.rows(query).head(500)
+            rows = trimmed(warehouse.rows(query).head(500))
             table = [
                 {name: "" if value is None else str(value) for name, value in row.items()}
                 for row in rows.iter_rows(named=True)

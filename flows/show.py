@@ -1,6 +1,6 @@
 """What the command line prints."""
 
-import os
+import shutil
 import sys
 from datetime import UTC, date, datetime
 from importlib import import_module
@@ -11,6 +11,7 @@ import polars as pl
 
 from flows.daily import session_to_work_on
 from flows.day import day_of
+from flows.documents.tables import trimmed
 from flows.report import report
 from flows.settings import Settings
 from flows.summary import summary
@@ -55,12 +56,12 @@ def print_rows(settings: Settings, query: str) -> int:
     if not sys.stdout.isatty():
         sys.stdout.write(rows.write_csv())
         return 0
-    width = os.get_terminal_size().columns
+    width = max(shutil.get_terminal_size().columns, 100)
     with pl.Config(
         tbl_rows=200, tbl_cols=-1, tbl_width_chars=width, fmt_str_lengths=100, tbl_hide_column_data_types=True,
         tbl_hide_dataframe_shape=True,
     ):  # fmt: skip
-        print(rows)
+        print(trimmed(rows))
     print(f"{rows.height} rows")
     return 0
 

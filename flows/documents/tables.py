@@ -11,19 +11,24 @@ _ZEROS = r"(\.\d\d\d*?)0*$"
 _FORMULA = r"^([=+\-@\t\r])"  # what a spreadsheet would run instead of showing
 
 
-def write_csv(rows: pl.DataFrame, file: Path) -> None:
-    """Write rows with a heading; amounts are plain decimals without the zeros that follow the cents.
+def trimmed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Amounts as text without a trailing run of zeros after the cents, the rest as it is.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front: some comes from a bank.
+    >>> trimmed(pl.DataFrame({"usd": [Decimal("1.500000"), Decimal("3.000000")]}))["usd"].to_list()
+    ['1.50', '3.00']
     """
-    written = []
-    for name, kind in rows.schema.items():
-        if isinstance(kind, pl.Decimal):
-            written.append(pl.col(name).cast(pl.String).str.replace(_ZEROS, "$1"))
-        elif kind == pl.String:
-            written.append(pl.col(name).replace("", None).str.replace(_FORMULA, "'$1"))
-    rows = rows.with_columns(written)
-    file.write_bytes(rows.write_csv(line_terminator="\n").encode())
+    amounts = [name for name, kind in rows.schema.items() if isinstance(kind, pl.Decimal)]
+    return rows.with_columns(pl.col(name).cast(pl.String).str.replace(_ZEROS, "$1") for name in amounts)
+
+
+def write_csv(rows: pl.DataFrame, file: Path) -> None:
+    """Write rows with a heading.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front: some of it comes from a bank.
+    """
+    texts = [name for name, kind in rows.schema.items() if kind == pl.String]
+    rows = rows.with_columns(pl.col(name).replace("", None).str.replace(_FORMULA, "'$1") for name in texts)
+    file.write_bytes(trimmed(rows).write_csv(line_terminator="\n").encode())
 
 
 def usd(amount: Decimal | float | None, places: int = 2) -> str:
