@@ -2,8 +2,9 @@
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PY ?= python3
 RUN = $(UV) run --locked --quiet
+export UV_PYTHON = $(PY)
 
-.PHONY: run test setup check format serve bench clean
+.PHONY: run test setup python check format serve bench clean
 
 run: setup
 	@$(RUN) thresher demo
@@ -11,12 +12,14 @@ run: setup
 test: setup
 	@$(RUN) pytest -q
 
-setup: $(if $(findstring /,$(UV)),$(UV))
+setup: python $(if $(findstring /,$(UV)),$(UV))
 	@$(UV) sync --locked --quiet
 
-.uv/bin/uv:
+python:
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-		(echo "Thresher needs Python 3.11, 3.12 or 3.13; say which: make PY=python3.12" && exit 1)
+		(echo "Thresher needs Python 3.11, 3.12 or 3.13; say which: make $(MAKECMDGOALS) PY=python3.12" && exit 1)
+
+.uv/bin/uv:
 	@$(PY) -m venv .uv && .uv/bin/pip install -q 'uv==0.13.9'
 
 check: setup

@@ -12,6 +12,7 @@ import polars as pl
 
 from flows.calendar import sessions
 from flows.connectors import Delivery, Unavailable
+from flows.csv_file import SURPLUS
 from flows.day import Day
 from transforms import tables
 from warehouse.db import Warehouse
@@ -96,10 +97,17 @@ def _store_rows(warehouse: Warehouse, day: Day, delivery: Delivery, delivery_id:
         return
     stored = warehouse.rows(f"SELECT * FROM stg.{delivery.kind} WHERE delivery_id = $id ORDER BY line", id=delivery_id)
     stored = stored.join(
-        delivery.rows.select("line", is_first=pl.col(KEYS[delivery.kind]).is_first_distinct()), on="line"
+        delivery.rows.select(
+            "line", is_first=pl.col(KEYS[delivery.kind]).is_first_distinct(), is_whole=_is_whole(delivery.rows)
+        ),
+        on="line",
     )
     _, wrong = tables.split(stored, contract)
     _set_aside(warehouse, day, delivery, delivery_id, wrong.select("line", "payload", "reason"))
+
+
+def _is_whole(rows: pl.DataFrame) -> pl.Expr:
+    return pl.col(SURPLUS) == "" if SURPLUS in rows.columns else pl.lit(True)
 
 
 def _store_prices(warehouse: Warehouse, day: Day, delivery: Delivery, delivery_id: str) -> None:

@@ -5,13 +5,14 @@ The standard library only, so that ten rows are answered at once.
 
 import csv
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from flows.csv_file import SURPLUS, Unreadable, csv_rows
 from transforms.exact import decimal, nano_shares, shares_text, trade_cents, usd_text
 from transforms.law import LawMissing, value_on
 from transforms.lots.book import book
@@ -26,11 +27,6 @@ COLUMNS = (
     "traded_at", "lots",
 )  # fmt: skip
 OPTIONAL = ("lots",)
-SURPLUS = "(surplus)"
-
-
-class Unreadable(Exception):
-    """The file as a whole cannot be used: what was expected and what to do."""
 
 
 class Reject(NamedTuple):
@@ -83,7 +79,7 @@ def read_trades(path: Path, as_of: date | None = None) -> TradeFile:
     Errors   Unreadable.
     """
     dated: list[tuple[int, dict[str, str], tuple[date, time | None] | ValueError]] = []
-    for line, row in _rows(path, [name for name in COLUMNS if name not in OPTIONAL]):
+    for line, row in csv_rows(path, [name for name in COLUMNS if name not in OPTIONAL]):
         try:
             dated.append((line, row, traded_when(row["traded_at"])))
         except ValueError as wrong:
@@ -120,7 +116,7 @@ def read_identical(path: Path) -> dict[str, str]:
     Errors   Unreadable, also when a security is said to be in two groups.
     """
     groups: dict[str, str] = {}
-    for line, row in _rows(path, ["security_id", "group_id"]):
+    for line, row in csv_rows(path, ["security_id", "group_id"]):
         security, group = row["security_id"].strip(), row["group_id"].strip()
         if groups.setdefault(security, group) != group:
             raise Unreadable(f"{path}:{line}: {security} is in the group {groups[security]} already; name it once")
@@ -195,29 +191,6 @@ def _one_of(name: str, text: str, allowed: Iterable[str]) -> str:
     if text not in allowed:
         raise ValueError(f"{name} {text!r} is not one of {', '.join(sorted(allowed))}")
     return text
-
-
-def _rows(path: Path, expected: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Each row with the line that it starts on; the header is line 1."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            if repeated := {name for name in header if header.count(name) > 1}:
-                raise Unreadable(f"{path}:1: a column is named twice: {', '.join(sorted(repeated))}")
-            missing = [name for name in expected if name not in header]
-            if missing:
-                raise Unreadable(f"{path}:1: expected the columns {', '.join(expected)}; missing: {', '.join(missing)}")
-            start = reader.line_num + 1
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    row = dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=False))
-                    if len(cells) > len(header):
-                        row[SURPLUS] = ",".join(cells[len(header) :])
-                    yield start, row
-                start = reader.line_num + 1
-    except (OSError, UnicodeDecodeError, csv.Error) as wrong:
-        raise Unreadable(f"{path} cannot be read: {wrong}; expected a CSV file in UTF-8 with a header line") from wrong
 
 
 def write_books(out: Path, books: Books, window_days: int, as_of: date, source: str, rejects: list[Reject]) -> None:

@@ -68,6 +68,7 @@ def _column(kind: pl.DataType | type, check: pa.Check | Sequence[pa.Check] = (),
     return pa.Column(kind, list(check) if isinstance(check, Sequence) else [check], nullable=null)
 
 
+_IS_WHOLE = pa.Column(pl.Boolean, pa.Check.eq(True, error="the row has more fields than the header"))
 _IS_FIRST = pa.Column(
     pl.Boolean, pa.Check.eq(True, error="its id stands in this delivery already; the first row counts")
 )
@@ -88,6 +89,7 @@ def activities(today: date) -> pa.DataFrameSchema:
             "traded_on": _column(pl.Date, pa.Check.le(today, error=f"the date lies in the future (after {today})")),
             "is_exact": _column(pl.Boolean, pa.Check.eq(True, error="more decimals than the ledger keeps")),
             "is_first": _IS_FIRST,
+            "is_whole": _IS_WHOLE,
         },
         checks=[
             _rule(~is_trade | pl.col("side").is_in(["buy", "sell"]), "side of a trade is not buy or sell"),
@@ -107,6 +109,7 @@ def bank_lines(today: date) -> pa.DataFrameSchema:
             "description": _column(pl.String),
             "amount_usd": _column(USD),
             "is_first": _IS_FIRST,
+            "is_whole": _IS_WHOLE,
         },
         name="bank_lines",
     )
@@ -138,6 +141,7 @@ POSITIONS = pa.DataFrameSchema(
         "security_id": _column(pl.String, pa.Check.str_length(min_value=1, error="symbol is empty")),
         "quantity": _column(QUANTITY),
         "is_first": _IS_FIRST,
+        "is_whole": _IS_WHOLE,
     },
     name="positions",
 )

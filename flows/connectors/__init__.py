@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
+from flows.csv_file import SURPLUS, Unreadable, csv_rows
+
 
 class Unavailable(Exception):
     """A source cannot be read now; the day goes on without it. `may_pass`: trying again can help."""
@@ -84,17 +86,17 @@ class Market(Protocol):
 
 
 def text_rows(path: Path, expected: tuple[str, ...]) -> pl.DataFrame:
-    """A CSV file as text with its line numbers; the header is line 1.
+    """A CSV file as text with its line numbers; the header is line 1. What a row has beyond the header is in SURPLUS.
 
     Errors   Unavailable names the file, what was expected and what to do.
     """
     try:
-        frame = pl.read_csv(path, infer_schema=False).fill_null("")
-    except (OSError, pl.exceptions.PolarsError) as wrong:
-        raise Unavailable(f"{path} cannot be read ({wrong}); expected a CSV with {', '.join(expected)}") from wrong
-    if missing := [name for name in expected if name not in frame.columns]:
-        raise Unavailable(f"{path}:1: expected the columns {', '.join(expected)}; missing: {', '.join(missing)}")
-    return frame.with_row_index("line", offset=2).with_columns(pl.col("line").cast(pl.Int64))
+        rows = [{"line": line, **row} for line, row in csv_rows(path, list(expected))]
+    except Unreadable as wrong:
+        raise Unavailable(str(wrong)) from wrong
+    columns = dict.fromkeys((*(rows[0] if rows else ("line", *expected)), *(SURPLUS for row in rows if SURPLUS in row)))
+    schema = {name: pl.Int64 if name == "line" else pl.String for name in columns}
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(pl.String).fill_null(""))
 
 
 def up_to(rows: pl.DataFrame, column: str, until: date, today: date) -> pl.DataFrame:
