@@ -20,7 +20,7 @@ python:
 		(echo "Thresher needs Python 3.11, 3.12 or 3.13; say which: make $(MAKECMDGOALS) PY=python3.12" && exit 1)
 
 .uv/bin/uv:
-	@$(PY) -m venv .uv && .uv/bin/pip install -q 'uv==0.13.9'
+	@$(PY) -m venv .uv && .uv/bin/pip install -q --disable-pip-version-check 'uv==0.13.9'
 
 check: setup
 	@$(RUN) ruff check .

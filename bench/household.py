@@ -10,13 +10,17 @@ Omits    dividends, fees, the limits on what may be paid into an IRA.
 import csv
 import io
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_UP, ROUND_UP, Decimal
+from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
+
+from flows.connectors.markets.folder import FolderMarket
 
 COLUMNS = ("id", "at", "kind", "side", "symbol", "quantity", "price_usd", "fee_usd", "amount_usd", "lots", "note")
 STOCKS = 400
@@ -198,3 +202,15 @@ folder = "{folder}"
 [targets]
 {weights}
 """
+
+
+def main(prices: Path, lots: int, as_of: date, home: Path) -> None:
+    """Write a household on a folder of prices: `python -m bench.household PRICES LOTS AS_OF HOME`."""
+    market = FolderMarket(prices)
+    closes = market.prices(as_of - SPAN, as_of).rows
+    for name, text in household(closes, market.securities().rows, lots, as_of, seed=7, folder=str(prices)).items():
+        (home / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), date.fromisoformat(sys.argv[3]), Path(sys.argv[4]))

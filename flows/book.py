@@ -28,7 +28,7 @@ def book(warehouse: Warehouse, day: Day, until: date | None = None) -> None:
     Errors   UnbalancedBooks when a check of sql/check finds a row: nothing of the day can be relied on.
     """
     until = until or day.as_of
-    before = warehouse.rows("SELECT * FROM core.disposals")
+    before = warehouse.rows("SELECT * FROM core.disposals WHERE sold_on <= $until", until=until)
     moved = _append_versions(warehouse, day)
     accounts = [
         (a.id, a.name, a.type, a.owner, a.broker, a.relief, a.orders, a.is_deferred, until)
@@ -43,8 +43,18 @@ def book(warehouse: Warehouse, day: Day, until: date | None = None) -> None:
     for name, frame in frames.items():
         warehouse.replace(f"core.{name}", frame)
     warehouse.replace("core.unbooked", tables.core("unbooked", sorted(unbooked)))
-    warehouse.replace("core.moved_disposals", _moved(before, frames["disposals"]) if moved else _moved(before, before))
-    warehouse.replace("core.breaks", _breaks(warehouse, until))
+    if moved or until == day.as_of:  # what this run has moved stays said when its fills are booked
+        warehouse.replace("core.moved_disposals", _moved(before, frames["disposals"] if moved else before))
+    breaks = _breaks(warehouse, until)
+    if until != day.as_of:  # fills were booked: accounts without any stay as they were compared
+        stated = warehouse.rows(
+            "SELECT DISTINCT source FROM raw.deliveries WHERE kind = 'positions' AND stated_on = $on", on=until
+        )
+        others = warehouse.rows("SELECT * FROM core.breaks").filter(
+            ~pl.col("account_id").is_in(stated["source"].to_list())
+        )
+        breaks = pl.concat([others, breaks])
+    warehouse.replace("core.breaks", breaks)
     balance(warehouse, until)
 
 
@@ -94,15 +104,18 @@ def _append_versions(warehouse: Warehouse, day: Day) -> bool:
         WITH delivered AS (
             SELECT a.* EXCLUDE (payload, is_exact)
             FROM stg.activities AS a
-            ANTI JOIN raw.set_aside AS s ON s.delivery_id = a.delivery_id AND s.line = a.line
+            ANTI JOIN core.set_aside AS s
+                ON s.kind = 'activities' AND s.delivery_id = a.delivery_id AND s.raw_line = a.line
             QUALIFY row_number() OVER (PARTITION BY transaction_id ORDER BY delivery_id DESC, line) = 1
         ), known AS (
-            SELECT transaction_id, max(version) AS version, arg_max(payload_hash, version) AS payload_hash
-            FROM ledger.transactions GROUP BY ALL
+            SELECT * FROM ledger.transactions
+            QUALIFY row_number() OVER (PARTITION BY transaction_id ORDER BY version DESC) = 1
         )
         SELECT d.* EXCLUDE (line), (coalesce(k.version, 0) + 1)::INTEGER AS version
         FROM delivered AS d LEFT JOIN known AS k USING (transaction_id)
-        WHERE k.payload_hash IS DISTINCT FROM d.payload_hash
+        WHERE (k.kind, k.side, k.security_id, k.quantity, k.price_usd, k.fee_usd, k.amount_usd, k.traded_on, k.traded_at, k.lots)
+            IS DISTINCT FROM
+            (d.kind, d.side, d.security_id, d.quantity, d.price_usd, d.fee_usd, d.amount_usd, d.traded_on, d.traded_at, d.lots)
         """
     )
     warehouse.append("ledger.transactions", new.with_columns(known_at=pl.lit(day.known_at)))

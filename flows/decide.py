@@ -63,7 +63,8 @@ def decide(warehouse: Warehouse, day: Day) -> list[str]:
 def lines_of(warehouse: Warehouse, session_on: date) -> list[Line]:
     """The lines of a session's decision, sells before buys."""
     rows = warehouse.rows(
-        "SELECT l.batch_id, l.line, l.pair, b.account_id, b.session_on, l.side, l.security_id, l.quantity, l.price_usd, l.lots "
+        "SELECT l.batch_id, l.line, l.pair, b.account_id, b.session_on, l.side, l.security_id, l.quantity, l.price_usd, l.lots, "
+        "b.mode "
         "FROM ledger.batch_lines AS l JOIN ledger.batches AS b USING (batch_id) WHERE b.session_on = $on "
         "ORDER BY b.account_id, l.side DESC, l.line",
         on=session_on,

@@ -18,7 +18,12 @@ from transforms import tables
 from warehouse.db import Warehouse
 from warehouse.expectations import check_arrivals
 
-KEYS = {"activities": "id", "bank_lines": "id", "positions": "symbol"}  # a source's own id, once in a delivery
+KEYS = {
+    "activities": "id",
+    "bank_lines": "id",
+    "positions": "symbol",
+    "securities": "symbol",
+}  # a source's own id, once in a delivery
 OVERLAP = timedelta(days=14)  # prices of the last days are read again: a source may have restated them
 
 
@@ -38,16 +43,17 @@ def ingest(warehouse: Warehouse, day: Day) -> None:
     for policy, bank in zip(portfolio.banks, day.banks(), strict=True):
         asked.append((policy.id, "bank_lines", policy.max_age_days, lambda b=bank: b.lines(day.as_of)))  # type: ignore[misc]
     answers: list[tuple[str, str, date | None, int, str]] = []
+    arrived: list[str] = []
     for name, kind, max_age, ask in asked:
         try:
             delivery = ask()
-            store(warehouse, day, delivery)
+            arrived.append(store(warehouse, day, delivery))
             stated_on, fault = delivery.stated_on, ""
         except Unavailable as wrong:
             stated_on, fault = _last_stated(warehouse, name, kind), str(wrong)
         answers.append((name, kind, stated_on, max_age, fault or _too_old(name, kind, stated_on, max_age, day.as_of)))
     warehouse.replace("core.latest_prices", _latest_prices(warehouse, day))
-    odd = check_arrivals(warehouse, day.settings.home / "expectations", day.as_of, day.known_at)
+    odd = check_arrivals(warehouse, day.settings.home / "expectations", day.as_of, day.known_at, arrived)
     status = [
         (name, kind, stated_on, max_age, not (said := fault or odd.get((name, kind), "")), said)
         for name, kind, stated_on, max_age, fault in answers
@@ -56,79 +62,128 @@ def ingest(warehouse: Warehouse, day: Day) -> None:
 
 
 def store(warehouse: Warehouse, day: Day, delivery: Delivery) -> str:
-    """Keep a delivery as it came and set its wrong rows aside; its delivery_id. The same delivery twice adds nothing."""
+    """Keep what a delivery brings that is new, as it came, and judge all of its rows; its delivery_id."""
+    number = warehouse.value("SELECT count(*) FROM raw.deliveries") + 1
+    delivery_id = f"{number:08d}.{delivery.source}.{delivery.kind}"
     rows = delivery.rows
-    digest = sha256(rows.write_csv().encode() if rows.height < 100_000 else str(rows.hash_rows().sum()).encode())
-    payload_hash = digest.hexdigest()[:16]
-    delivery_id = f"{delivery.source}.{delivery.kind}.{day.known_at:%Y%m%dT%H%M%S%f}.{payload_hash[:6]}"
+    if delivery.kind != "prices":
+        payload = pl.struct(pl.exclude("line", SURPLUS)).struct.json_encode()
+        if (
+            SURPLUS in rows.columns
+        ):  # only the rows that have more than the header say so: the others stay what they were
+            whole = pl.struct(pl.exclude("line")).struct.json_encode()
+            payload = pl.when(pl.col(SURPLUS) == "").then(payload).otherwise(whole)
+        rows = rows.with_columns(payload=payload).with_columns(
+            payload_hash=pl.col("payload").map_elements(_digest, pl.String, skip_nulls=False)
+        )
+    digest = _digest("".join(rows["payload_hash"]) if "payload_hash" in rows.columns else str(rows.hash_rows().sum()))
     latest_on = rows["session_on"].max() if delivery.kind == "prices" else delivery.stated_on
     facts = (
         delivery_id, delivery.source, delivery.kind, delivery.stated_on, rows.height, latest_on,
-        ",".join(rows.columns), payload_hash, day.known_at,
+        ",".join(delivery.rows.columns), digest, day.known_at,
     )  # fmt: skip
     with warehouse.transaction():
         warehouse.add("raw.deliveries", facts)
-        if delivery.kind == "prices":
-            _store_prices(warehouse, day, delivery, delivery_id)
-        else:
-            _store_rows(warehouse, day, delivery, delivery_id)
+        wrong = (_store_prices if delivery.kind == "prices" else _store_rows)(
+            warehouse, day, delivery, delivery_id, rows
+        )
+        warehouse.run(
+            "DELETE FROM core.set_aside WHERE source = $source AND kind = $kind",
+            source=delivery.source,
+            kind=delivery.kind,
+        )
+        said = wrong.with_columns(kind=pl.lit(delivery.kind), source=pl.lit(delivery.source))
+        warehouse.append("core.set_aside", tables.core("set_aside", said))
     return delivery_id
 
 
-def _store_rows(warehouse: Warehouse, day: Day, delivery: Delivery, delivery_id: str) -> None:
-    payload = pl.struct(pl.exclude("line")).struct.json_encode()
-    rows = delivery.rows.select("line", payload=payload).with_columns(
-        delivery_id=pl.lit(delivery_id),
-        source=pl.lit(delivery.source),
-        payload_hash=pl.col("payload").map_elements(lambda text: sha256(text.encode()).hexdigest()[:16], pl.String),
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def _store_rows(
+    warehouse: Warehouse, day: Day, delivery: Delivery, delivery_id: str, rows: pl.DataFrame
+) -> pl.DataFrame:
+    """Keep the rows that are new or new again (a row restated back to what it was); those that cannot be used."""
+    table, kind = f"raw.{delivery.kind}", delivery.kind
+    fresh = rows.select("line", "payload", "payload_hash").with_columns(
+        delivery_id=pl.lit(delivery_id), source=pl.lit(delivery.source)
     )
-    table = f"raw.{delivery.kind}"
-    if delivery.kind == "positions":  # a statement of a moment: every one is kept whole
-        warehouse.append(table, rows)
+    if kind == "positions":  # a statement of a moment: every one is kept whole
+        warehouse.append(table, fresh)
     else:
-        warehouse.append_new(table, rows, ("source", "payload_hash"))
+        key = KEYS[kind]
+        still = (
+            f"NOT EXISTS (SELECT 1 FROM {table} AS u WHERE u.source = t.source AND u.delivery_id > t.delivery_id "
+            f"AND u.payload ->> '{key}' = t.payload ->> '{key}' AND u.payload_hash <> t.payload_hash)"
+        )
+        warehouse.append_new(table, fresh, ("source", "payload_hash"), where=still)
+    if kind == "securities":
+        return _nothing()
+    kept = warehouse.rows(
+        f"SELECT *, row_number() OVER (PARTITION BY delivery_id, payload_hash ORDER BY line) AS occurrence FROM stg.{kind} "
+        f"WHERE {'account_id' if kind != 'bank_lines' else 'bank_id'} = $source "
+        "QUALIFY dense_rank() OVER (PARTITION BY payload_hash ORDER BY delivery_id DESC) = 1",
+        source=delivery.source,
+    ).rename({"line": "raw_line"})
+    current = rows.select(
+        "line",
+        "payload_hash",
+        occurrence=pl.col("line").cum_count().over("payload_hash").cast(pl.Int64),
+        is_first=pl.col(KEYS[kind]).is_first_distinct(),
+        is_whole=_is_whole(rows),
+    ).join(kept, on=["payload_hash", "occurrence"], how="inner", maintain_order="left")
     contract = {
         "activities": tables.activities(day.today),
         "bank_lines": tables.bank_lines(day.today),
         "positions": tables.POSITIONS,
-        "securities": None,
-    }[delivery.kind]
-    if contract is None:
-        return
-    stored = warehouse.rows(f"SELECT * FROM stg.{delivery.kind} WHERE delivery_id = $id ORDER BY line", id=delivery_id)
-    stored = stored.join(
-        delivery.rows.select(
-            "line", is_first=pl.col(KEYS[delivery.kind]).is_first_distinct(), is_whole=_is_whole(delivery.rows)
-        ),
-        on="line",
+    }[kind]
+    _, wrong = tables.split(current, contract)
+    wrong = wrong.select("delivery_id", "raw_line", "line", "payload", "reason")
+    return pl.concat([wrong, _taken_ids(warehouse, delivery, current)]) if kind == "activities" else wrong
+
+
+def _taken_ids(warehouse: Warehouse, delivery: Delivery, current: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose id another account used first: they would pass for that account's transaction."""
+    taken = warehouse.rows(
+        "SELECT payload ->> 'id' AS transaction_id, arg_min(source, (delivery_id, line)) AS taken_by FROM raw.activities "
+        "GROUP BY 1 HAVING count(DISTINCT source) > 1 AND arg_min(source, (delivery_id, line)) <> $source",
+        source=delivery.source,
     )
-    _, wrong = tables.split(stored, contract)
-    _set_aside(warehouse, day, delivery, delivery_id, wrong.select("line", "payload", "reason"))
+    said = pl.format("its id is a transaction of {} already; ids must differ across accounts", pl.col("taken_by"))
+    return (
+        current.join(taken, on="transaction_id")
+        .filter(pl.col("is_first"))
+        .select("delivery_id", "raw_line", "line", "payload", reason=said)
+    )
+
+
+def _nothing() -> pl.DataFrame:
+    columns = {
+        "delivery_id": pl.String,
+        "raw_line": pl.Int64,
+        "line": pl.Int64,
+        "payload": pl.String,
+        "reason": pl.String,
+    }
+    return pl.DataFrame(schema=columns)
+
+
+def _store_prices(
+    warehouse: Warehouse, day: Day, delivery: Delivery, delivery_id: str, rows: pl.DataFrame
+) -> pl.DataFrame:
+    rows = rows.with_columns(delivery_id=pl.lit(delivery_id))
+    first: date | None = rows["session_on"].min()  # type: ignore[assignment]
+    key = ("symbol", "session_on", "close_usd", "adjusted_close_usd", "volume")
+    warehouse.append_new("raw.prices", rows, key, where=f"t.session_on >= DATE '{first or day.as_of}'")
+    _, wrong = tables.split(rows.with_row_index("line", offset=1), tables.prices(day.as_of))
+    payload = pl.struct(pl.exclude("line", "delivery_id", "reason")).struct.json_encode()
+    line = pl.col("line").cast(pl.Int64)
+    return wrong.select("delivery_id", line.alias("raw_line"), line, payload.alias("payload"), "reason")
 
 
 def _is_whole(rows: pl.DataFrame) -> pl.Expr:
     return pl.col(SURPLUS) == "" if SURPLUS in rows.columns else pl.lit(True)
-
-
-def _store_prices(warehouse: Warehouse, day: Day, delivery: Delivery, delivery_id: str) -> None:
-    rows = delivery.rows.with_columns(delivery_id=pl.lit(delivery_id))
-    first: date | None = rows["session_on"].min()  # type: ignore[assignment]
-    key = ("symbol", "session_on", "close_usd", "adjusted_close_usd", "volume")
-    warehouse.append_new("raw.prices", rows, key, where=f"t.session_on >= DATE '{first or day.as_of}'")
-    _, wrong = tables.split(rows.with_row_index("line"), tables.prices(day.as_of))
-    payload = pl.struct(pl.exclude("line", "delivery_id", "reason")).struct.json_encode()
-    _set_aside(warehouse, day, delivery, delivery_id, wrong.select("line", payload.alias("payload"), "reason"))
-
-
-def _set_aside(warehouse: Warehouse, day: Day, delivery: Delivery, delivery_id: str, wrong: pl.DataFrame) -> None:
-    rows = wrong.with_columns(
-        pl.col("line").cast(pl.Int64),
-        delivery_id=pl.lit(delivery_id),
-        kind=pl.lit(delivery.kind),
-        source=pl.lit(delivery.source),
-        known_at=pl.lit(day.known_at),
-    )
-    warehouse.append_new("raw.set_aside", rows, ("source", "kind", "payload", "reason"))
 
 
 def _latest_prices(warehouse: Warehouse, day: Day) -> pl.DataFrame:

@@ -40,8 +40,10 @@ def execute(warehouse: Warehouse, day: Day) -> None:
             warehouse.add("ledger.refusals", *((*row, _now()) for row in refused))
             warehouse.add("ledger.intents", *((client_order_id(*x.key), *x.key, 1, _now()) for x in sent))
     _send(warehouse, day, lines)
-    if _book_fills(warehouse, day, session_on):
-        book(warehouse, day, session_on)
+    filled = _book_fills(warehouse, day, session_on)
+    if filled & {client_order_id(*line.key) for line in lines}:
+        with warehouse.transaction():
+            book(warehouse, day, session_on)
 
 
 def gather(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) -> Evidence:
@@ -119,9 +121,9 @@ def _untouched(warehouse: Warehouse, lines: list[Line]) -> list[Line]:
 
 
 def _is_auto(day: Day, line: Line) -> bool:
-    return (
-        next(account for account in day.settings.portfolio.accounts if account.id == line.account_id).orders == "auto"
-    )
+    """What was decided as a dry run stays one, and an account that is set to dry run sends nothing any more."""
+    account = next(account for account in day.settings.portfolio.accounts if account.id == line.account_id)
+    return line.mode == account.orders == "auto"
 
 
 def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
@@ -133,7 +135,9 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
         name = client_order_id(*line.key)
         if name not in meant or name in answered:
             continue
-        order = Order(name, line.side, line.security_id, line.quantity.normalize(), line.lots, day.as_of)
+        order = Order(
+            name, line.side, line.security_id, Decimal(f"{line.quantity.normalize():f}"), line.lots, day.as_of
+        )
         try:
             state = day.broker(accounts[line.account_id]).place_order(order)
         except OrderRejected as words:
@@ -146,22 +150,22 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
                 )
 
 
-def _book_fills(warehouse: Warehouse, day: Day, session_on: date) -> bool:
-    """Bring fills into raw and the ledger's events, each once however often it arrives; was one new?"""
+def _book_fills(warehouse: Warehouse, day: Day, session_on: date) -> set[str]:
+    """Bring fills into raw and the ledger's events, each once however often it arrives; every order that was filled."""
     known = set(warehouse.rows("SELECT client_order_id, event, transaction_id FROM ledger.order_events").iter_rows())
     meant = set(warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"])
-    has_fills = False
+    done: set[str] = set()
     for account in day.settings.portfolio.accounts:
         broker = day.broker(account)
         filled = [s for s in broker.order_states(session_on) if s.event == "filled" and s.client_order_id in meant]
         if not filled:
             continue
-        has_fills = True
+        done |= {state.client_order_id for state in filled}
         if new := [state for state in filled if state[:3] not in known]:
             store(warehouse, day, broker.activities(session_on))
             store(warehouse, day, broker.positions(session_on))
             warehouse.add("ledger.order_events", *((*state, _now()) for state in new))
-    return has_fills
+    return done
 
 
 def _now() -> datetime:

@@ -48,6 +48,7 @@ def propose(warehouse: Warehouse, day: Day) -> None:
     found = [one._replace(refusal=one.refusal or _washed(told, one, trades) or _unseen(one, unsafe)) for one in found]
     household = _household_rates(day, on)
     short, long = realized(warehouse, on.year)
+    without = tax_on(short, long, household)
     choose = _replacements(warehouse, day, {one.security_id for one in found if not one.refusal}, on)
     rows = []
     for one in found:
@@ -56,7 +57,7 @@ def propose(warehouse: Warehouse, day: Day) -> None:
         saved = left = Decimal(0)
         if not refusal:
             before, after = (short, long), (short - one.short_loss_usd, long - one.long_loss_usd)
-            saved = cents(tax_on(*before, household) - tax_on(*after, household))
+            saved = cents(without - tax_on(*after, household)) - cents(without - tax_on(*before, household))
             left = unused(*after, household) - unused(*before, household)
             short, long = after
         rows.append(_row(one, instead, prices, saved, left, refusal))
@@ -102,16 +103,21 @@ def _washed(told: Effect, one: Candidate, trades: list[Trade]) -> str:
 
 
 def _unsafe_accounts(warehouse: Warehouse, day: Day) -> list[tuple[tuple[str, ...], str]]:
-    """What accounts without a fresh, sound statement can hold (empty: anything), and what is wrong with them."""
+    """Securities (empty: any) that were perhaps bought unseen, and why: a statement is old, or a row was set aside."""
     faults = dict(
         warehouse.rows(
             "SELECT source, string_agg(reason, '; ' ORDER BY kind) FROM core.source_status "
             "WHERE NOT is_sound AND kind = 'activities' GROUP BY source"
         ).iter_rows()
     )
-    return [
-        (account.can_hold, faults[account.id]) for account in day.settings.portfolio.accounts if account.id in faults
-    ]
+    unsafe = [(a.can_hold, faults[a.id]) for a in day.settings.portfolio.accounts if a.id in faults]
+    unread = warehouse.rows(
+        "SELECT source, line, reason, payload ->> 'symbol' FROM mart.set_aside "
+        "WHERE kind = 'activities' AND payload ->> 'kind' = 'trade' AND payload ->> 'side' IS DISTINCT FROM 'sell'"
+    )
+    for source, line, reason, symbol in unread.iter_rows():
+        unsafe.append(((symbol,) if symbol else (), f"line {line} of {source} was set aside ({reason})"))
+    return unsafe
 
 
 def _unseen(one: Candidate, unsafe: list[tuple[tuple[str, ...], str]]) -> str:

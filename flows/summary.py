@@ -1,5 +1,6 @@
 """The day in a few lines that a person can act on."""
 
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +49,7 @@ def summary(warehouse: Warehouse, day: Day, page: Path) -> Summary:
             "Next": [
                 f"report:    {page}",
                 f"snapshot:  {day.settings.snapshot}",
-                f'SQL:       thresher sql{flag} "FROM mart.harvest_candidates"   (thresher ask lists ready questions)',
+                f'SQL:       {_command()} sql{flag} "FROM mart.harvest_candidates"   (ask instead of sql lists ready questions)',
                 "Prefect:   make serve, then http://127.0.0.1:4200",
             ],
         },
@@ -75,6 +76,12 @@ FROM mart.orders WHERE session_on = $on AND status = 'refused' ORDER BY account_
 """
 
 
+def _command() -> str:
+    """How a person calls `thresher` from where they are."""
+    installed = Path(sys.executable).with_name("thresher")
+    return str(installed.relative_to(Path.cwd())) if installed.is_relative_to(Path.cwd()) else str(installed)
+
+
 def _lines(warehouse: Warehouse, query: str, **values: object) -> list[str]:
     return warehouse.rows(query, **values).to_series().to_list()
 
@@ -84,7 +91,7 @@ def _ingested(warehouse: Warehouse) -> list[str]:
         "SELECT (SELECT count(*) FROM stg.transactions), (SELECT count(*) FROM stg.transactions WHERE kind = 'trade'), "
         "(SELECT count(DISTINCT lot_id) FROM core.lots), (SELECT count(*) FROM core.accounts), "
         "(SELECT count(*) FROM raw.prices), (SELECT count(DISTINCT symbol) FROM raw.prices), "
-        "(SELECT count(*) FROM stg.bank_lines), (SELECT count(*) FROM mart.set_aside)"
+        "(SELECT count(DISTINCT (bank_id, bank_line_id)) FROM stg.bank_lines), (SELECT count(*) FROM mart.set_aside)"
     ).row(0)
     said = [
         f"{transactions:,} transactions ({trades:,} trades) and {lots:,} open lots in {accounts} accounts; {bank:,} bank lines; "
@@ -100,7 +107,7 @@ def _alerts(warehouse: Warehouse) -> list[str]:
         *_lines(warehouse, "SELECT DISTINCT reason FROM core.source_status WHERE NOT is_sound ORDER BY 1"),
         *_lines(
             warehouse,
-            "SELECT format('{} of {}, line {}: {}', kind, source, line, reason) FROM mart.set_aside ORDER BY source, line LIMIT 10",
+            "SELECT format('{} of {}, line {}: {}', kind, source, line, reason) FROM mart.set_aside ORDER BY source, line LIMIT 20",
         ),
         *_lines(
             warehouse,
@@ -122,6 +129,9 @@ def _alerts(warehouse: Warehouse) -> list[str]:
             "gain_usd::DOUBLE) FROM core.moved_disposals ORDER BY trade_id, slice, change DESC",
         ),
     ]
+    aside = warehouse.value("SELECT count(*) FROM mart.set_aside")
+    if aside > 20:
+        found.append(f"{aside - 20} more rows were set aside: thresher ask which_rows_need_me")
     waiting = warehouse.value("SELECT count(*) FROM core.expenses WHERE category = 'review'")
     if waiting:
         found.append(f"{waiting} bank lines match no rule: thresher ask which_rows_need_me")

@@ -23,8 +23,10 @@ def taxes(warehouse: Warehouse, day: Day) -> None:
     )
     lines = warehouse.rows(
         "SELECT bank_id, bank_line_id, posted_on, description, amount_usd FROM stg.bank_lines AS b "
-        "ANTI JOIN raw.set_aside AS s ON s.delivery_id = b.delivery_id AND s.line = b.line "
-        "WHERE posted_on <= $as_of ORDER BY posted_on, bank_line_id",
+        "ANTI JOIN core.set_aside AS s ON s.kind = 'bank_lines' AND s.delivery_id = b.delivery_id AND s.raw_line = b.line "
+        "WHERE posted_on <= $as_of "
+        "QUALIFY row_number() OVER (PARTITION BY bank_id, bank_line_id ORDER BY delivery_id DESC, line) = 1 "
+        "ORDER BY posted_on, bank_line_id",
         as_of=day.as_of,
     )
     warehouse.replace("core.expenses", expenses(lines, day.settings.portfolio.expenses.rules, day.law))

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -48,7 +48,7 @@ CENT = Decimal("0.01")
 
 
 @cache
-def closes(day: date) -> dict[str, Decimal]:
+def prices_on(day: date) -> dict[str, Decimal]:
     """The closes of a day, from the file that skfolio ships."""
     found = importlib.util.find_spec("skfolio")
     file = Path(found.origin).parent / "datasets" / "data" / "sp500_dataset.csv.gz"
@@ -130,7 +130,7 @@ def losses_by_hand(day: date, min_usd: int, min_rate: str) -> dict[tuple[str, st
         held[lot.account, lot.symbol].append(lot)
     found = {}
     for (account, symbol), lots in held.items():
-        loss = [lot.basis - cents(lot.quantity * closes(day)[symbol]) for lot in lots]
+        loss = [lot.basis - cents(lot.quantity * prices_on(day)[symbol]) for lot in lots]
         is_worth = [
             usd > 0 and (usd >= min_usd or usd >= Decimal(min_rate) * lot.basis)
             for lot, usd in zip(lots, loss, strict=True)
@@ -216,7 +216,7 @@ def test_orders_fill_at_the_next_sessions_close_and_never_at_the_one_that_decide
     assert len(fills) == 2 * len(HARVESTS)
     for symbol, on, price, quantity, side, amount in fills:
         assert on == FILL
-        assert price == cents(closes(FILL)[symbol]) != cents(closes(DAY)[symbol])
+        assert price == cents(prices_on(FILL)[symbol]) != cents(prices_on(DAY)[symbol])
         assert amount == cents(quantity * price) * (1 if side == "sell" else -1)
 
 
@@ -232,7 +232,7 @@ def test_the_brokers_that_takes_lots_is_told_them_and_the_record_is_kept(finishe
 
 def test_the_finished_day_leaves_a_page_and_nobody_else_can_read_its_home(finished):
     assert finished.done.page.read_text().lstrip().lower().startswith("<!doctype html>")
-    assert finished.folder.stat().st_mode & 0o777 == finished.home.stat().st_mode & 0o777 == 0o700
+    assert finished.home.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_printed_deferral_is_the_tax_without_the_harvests_less_the_tax_with_them(finished):
@@ -240,8 +240,8 @@ def test_the_printed_deferral_is_the_tax_without_the_harvests_less_the_tax_with_
     lots = {lot.name: lot for lot in books_by_hand(DAY)[0]}
     for account, symbol in HARVESTS:
         for lot in lots.values():
-            if (lot.account, lot.symbol) == (account, symbol) and lot.basis > lot.quantity * closes(DAY)[symbol]:
-                got = cents(lot.quantity * cents(closes(FILL)[symbol]))
+            if (lot.account, lot.symbol) == (account, symbol) and lot.basis > lot.quantity * prices_on(DAY)[symbol]:
+                got = cents(lot.quantity * cents(prices_on(FILL)[symbol]))
                 loss["long" if is_long(lot.bought_on, FILL) else "short"] += lot.basis - got
     before = books_by_hand(DAY)[1]
     after = {term: before[term] - loss[term] for term in before}
@@ -257,12 +257,12 @@ def test_the_printed_deferral_is_the_tax_without_the_harvests_less_the_tax_with_
 
 def test_the_same_day_again_changes_nothing_and_orders_nothing_even_under_another_policy(day_after):
     before, orders = stored(day_after), day_after.orders()
-    day_after.edit("portfolio.toml", "min_loss_usd = 1000", "min_loss_usd = 100")
+    day_after.edit("portfolio.toml", "min_loss_usd = 1000", "min_loss_usd = 50")
     text = day_after.run(DAY)
     assert stored(day_after) == before and day_after.orders() == orders
     assert ("taxable-picked", "PG", True) in printed_losses(text), "the new policy proposes more, the decision stands"
-    for name in ("lots", "disposals"):
-        assert day_after.ask(f"SELECT count(*) FROM core.{name} WHERE security_id = 'BBY'") != [(0,)]
+    sold = day_after.ask("SELECT DISTINCT account_id, security_id FROM core.disposals WHERE trade_id LIKE 'fill-%'")
+    assert set(sold) == HARVESTS, "the books hold the fills as before"
     assert day_after.ask("SELECT * FROM core.breaks") == []
 
 
@@ -279,13 +279,8 @@ def test_the_day_after_books_the_fills_once_and_finds_no_differences(day_after):
     assert day_after.ask(filled) == before
     assert day_after.ask("SELECT count(*) FROM ledger.transactions WHERE transaction_id LIKE 'fill-%'") == [(10,)]
     assert day_after.ask("SELECT * FROM core.breaks") == []
-    assert len(day_after.orders()) == 10
-    assert harvested(day_after, NEXT) == set()
-
-
-def test_the_books_of_a_day_are_of_that_day_when_its_orders_have_filled_before(day_after):
-    day_after.run(FILL)
-    assert day_after.ask("SELECT DISTINCT booked_to FROM core.accounts") == [(FILL,)]
+    assert len(day_after.orders()) == 10 and harvested(day_after, NEXT) == set()
+    assert day_after.ask("SELECT DISTINCT booked_to FROM core.accounts") == [(FILL,)], "the books are of the day"
 
 
 def test_an_earlier_day_is_booked_as_it_was_and_nothing_is_decided_on_it(day_after):
@@ -332,20 +327,26 @@ def test_backfill_over_a_weekend_knows_its_sessions(booked):
 # The day and the thresholds ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("day", "min_usd", "min_rate"),
-    [
-        (date(2022, 9, 30), 1000, "0.05"),
-        (DAY, 1000, "0.05"),
-        (DAY, 5000, "0.30"),
-        (DAY, 100, "0.05"),
-        (date(2022, 11, 1), 1000, "0.05"),
-    ],
-)
+MOVES = [  # as_of, min_loss_usd, min_loss_rate
+    (date(2022, 9, 30), 1000, "0.05"),
+    (DAY, 5000, "0.30"),
+    (DAY, 50, "0.05"),
+    (date(2022, 10, 26), 1000, "0.05"),
+]
+
+
+@pytest.mark.parametrize(("day", "min_usd", "min_rate"), MOVES)
 def test_the_printed_losses_and_savings_follow_the_day_and_the_thresholds(house, day, min_usd, min_rate):
     house.edit("portfolio.toml", "min_loss_usd = 1000", f"min_loss_usd = {min_usd}")
     house.edit("portfolio.toml", "min_loss_rate = 0.05", f"min_loss_rate = {min_rate}")
-    text = house.run(day)
+    assert_printed_as_by_hand(house, house.run(day), day, min_usd, min_rate)
+
+
+def test_the_printed_losses_and_savings_of_the_default_day_are_those_by_hand(finished):
+    assert_printed_as_by_hand(finished, finished.done.summary.plain(), DAY, 1000, "0.05")
+
+
+def assert_printed_as_by_hand(house, text: str, day: date, min_usd: int, min_rate: str) -> None:
     by_hand = losses_by_hand(day, min_usd, min_rate)
     assert printed_losses(text) == {key: short + long for key, (short, long) in by_hand.items()}
     before = books_by_hand(day)[1]
@@ -355,20 +356,14 @@ def test_the_printed_losses_and_savings_follow_the_day_and_the_thresholds(house,
         after = {"short": after["short"] - short, "long": after["long"] - long}
     saved = [Decimal(usd.replace(",", "")) for usd in re.findall(r"saves \$([\d,]+\.\d\d) of tax this year", text)]
     assert sum(saved) == cents(tax_by_hand(**before) - tax_by_hand(**after))
+    [jpm] = [line for line in text.splitlines() if re.search(r" JPM in taxable-fifo, .*a loss", line)]
+    assert ("Rev. Rul. 2008-5" in jpm) == (session_after(day) - date(2022, 9, 26) <= timedelta(days=30))
 
 
-def test_the_days_and_the_thresholds_of_that_test_do_make_a_difference():
-    found = {
-        key: set(losses_by_hand(*key))
-        for key in ((date(2022, 9, 30), 1000, "0.05"), (DAY, 1000, "0.05"), (DAY, 5000, "0.30"), (DAY, 100, "0.05"))
-    }
-    assert len(set(map(frozenset, found.values()))) == 4 and all(found.values())
-
-
-def test_a_month_after_the_roths_purchase_the_loss_may_be_harvested(house):
-    house.run(date(2022, 10, 26))  # decided for 2022-10-27, the 31st day after 2022-09-26
-    [(is_refused, reason)] = house.ask("SELECT is_refused, reason FROM core.proposals WHERE security_id = 'JPM'")
-    assert "2008-5" not in reason
+def test_moving_the_day_and_the_thresholds_does_make_a_difference():
+    found = [losses_by_hand(*move) for move in (*MOVES, (DAY, 1000, "0.05"))]
+    assert len({frozenset(losses.items()) for losses in found}) == len(found)
+    assert len({frozenset(losses) for losses in found}) >= 4, "and not in the amounts alone"
 
 
 # Sources that are old, down or odd --------------------------------------------------------------------
@@ -388,7 +383,8 @@ def test_a_stale_statement_stops_every_harvest_it_could_wash_until_a_newer_one_c
     assert day_before.orders() == [] and harvested(day_before, FILL) == set()
     refused = day_before.ask("SELECT account_id, security_id, reason FROM core.proposals WHERE is_refused")
     old = "activities of roth-spouse speak to 2022-09-30, 14 days ago (limit 5): bring its newer statement"
-    assert HARVESTS == {(account, symbol) for account, symbol, reason in refused if old in reason}
+    could_be_washed = {(account, symbol) for account, symbol, reason in refused if old in reason}
+    assert could_be_washed == HARVESTS | {("taxable-picked", "GE")}
     assert old in text.split("Look at")[1], "the summary names the statement"
 
     roth = 'activities = "roth-spouse.csv"\n'
@@ -428,19 +424,23 @@ def test_one_source_down_the_rest_books_and_its_account_takes_no_orders(day_befo
     assert "taxable-fifo.csv cannot be read" in look and "bank.csv cannot be read" in look
     assert day_before.ask(lots) == before, "what was known of it stays booked"
     unsound = day_before.ask("SELECT source, kind FROM core.source_status WHERE NOT is_sound ORDER BY ALL")
-    assert unsound == [("business-checking", "bank_lines"), ("taxable-fifo", "activities"), ("taxable-fifo", "positions")]
+    assert unsound == [
+        ("business-checking", "bank_lines"),
+        ("taxable-fifo", "activities"),
+        ("taxable-fifo", "positions"),
+    ]
 
 
 BAD = {  # the row, and the words of the reason why it cannot be used
-    "X-1,2022-10-14,trade,buy,KO,1,-55.00,0,55.00,,": "price_usd is negative",
-    "X-2,2022-10-14,trade,buy,KO,NaN,55.00,0,-55.00,,": "quantity is missing or cannot be read",
+    "X-1,2022-10-14,trade,buy,WMT,1,-55.00,0,55.00,,": "price_usd is negative",
+    "X-2,2022-10-14,trade,buy,WMT,NaN,55.00,0,-55.00,,": "quantity is missing or cannot be read",
     "X-3,2022-10-14,trade,buy,ZZZZ,1,10.00,0,-10.00,,": "unknown symbol ZZZZ",
-    "X-4,2022-10-14,trade,sell,KO,100000,55.00,0,5500000.00,,": "oversell: ira holds",
+    "X-4,2022-10-14,trade,sell,WMT,100000,55.00,0,5500000.00,,": "oversell: ira holds",
     "X-5,2022-10-14,deposit,,,,,,200.00,,the same id again": "its id stands in this delivery already",
     "X-6,2999-01-04,deposit,,,,,,100.00,,": "the date lies in the future",
-    "X-7,2022-10-14,trade,buy,KO,0.1234567891,55.00,0,-6.79,,": "more decimals than the ledger keeps",
-    "X-8,2022-10-14,deposit,,,,,,12abc,,": "amount_usd is missing or cannot be read",
-    "X-9,14/10/2022,deposit,,,,,,100.00,,": "traded_on is missing or cannot be read",
+    "X-7,2022-10-14,trade,buy,WMT,0.1234567891,55.00,0,-6.79,,": "more decimals than the ledger keeps",
+    "X-8,14/10/2022,deposit,,,,,,100.00,,": "traded_on is missing or cannot be read",
+    "X-9,2022-10-14,deposit,,,,,,100.00,,a note, with commas": "the row has more fields than the header",
 }
 
 
@@ -450,40 +450,45 @@ def test_bad_rows_are_set_aside_with_their_reasons_and_the_good_rows_go_on(day_b
     day_before.add("bank.csv", "B-0001,2022-10-14,THE SAME ID AGAIN,-1.00,0")
     text = day_before.run(DAY)
 
-    aside = day_before.ask("SELECT source, payload, reason FROM mart.set_aside WHERE source <> 'business-checking'")
-    assert {source for source, *_ in aside} == {"ira"}
-    said = {tuple(json.loads(payload).values()): reason for _, payload, reason in aside}
-    columns = len(file_rows("ira")[0])
-    assert set(said) == {tuple(line.split(",", columns - 1)) for line in BAD}
+    aside = day_before.ask("SELECT source, payload ->> 'id', reason FROM mart.set_aside WHERE kind = 'activities'")
+    said = {name: reason for _, name, reason in aside}
+    assert len(aside) == len(BAD) and {source for source, *_ in aside} == {"ira"}
     look = text.split("Look at")[1]
     first_line = len((DEMO / "ira.csv").read_text().splitlines()) + 2
     for number, (line, words) in enumerate(BAD.items(), first_line):
-        assert words in said[tuple(line.split(",", columns - 1))]
+        assert words in said[line.split(",")[0]]
         assert re.search(rf"activities of ira, line {number}: .*{re.escape(words)}", look), number
     assert "10 rows set aside" in text and "bank_lines of business-checking" in look
     assert day_before.ask("SELECT description FROM core.expenses WHERE bank_line_id = 'B-0001'") != [
         ("THE SAME ID AGAIN",)
     ]
 
-    on_file = file_rows("ira", day_before.folder)
-    known = [row for row in on_file if not "2022-10-14" < row["at"] < "2999"]
-    kept = day_before.ask("SELECT payload FROM raw.activities WHERE source = 'ira'")
-    as_it_came = sorted(json.dumps(row) for row in known)
-    assert sorted(json.dumps(json.loads(payload)) for (payload,) in kept) == as_it_came
+    on_file = [row for row in file_rows("ira", day_before.folder) if not "2022-10-14" < row["at"] < "2999"]
+    as_it_came = [{"(surplus)" if name is None else name: value for name, value in row.items()} for row in on_file]
+    as_it_came[-1]["(surplus)"] = " with commas"
+    kept = [
+        json.loads(payload) for (payload,) in day_before.ask("FROM raw.activities SELECT payload WHERE source = 'ira'")
+    ]
+    assert sorted(map(json.dumps, kept)) == sorted(map(json.dumps, as_it_came)), "every row is kept as it came"
+    assert day_before.ask("SELECT DISTINCT version FROM ledger.transactions") == [(1,)], "no other row was touched"
 
-    cash = sum(Decimal(row["amount_usd"]) for row in file_rows("ira") if row["at"] <= "2022-10-14" and row["kind"] != "dividend")
+    cash = sum(
+        Decimal(row["amount_usd"])
+        for row in file_rows("ira")
+        if row["at"] <= "2022-10-14" and row["kind"] != "dividend"
+    )
     assert day_before.ask("SELECT cash_usd FROM mart.cash WHERE account_id = 'ira'") == [(cash + 100,)]
     assert harvested(day_before, FILL) == HARVESTS
     assert not day_before.ask("SELECT 1 FROM core.lots WHERE lot_id LIKE 'X-%'")
 
 
 def test_a_difference_to_the_broker_is_shown_on_a_day_on_which_other_accounts_trade(day_before):
-    day_before.add("ira.csv", "X-1,2022-10-14,trade,buy,KO,1,-55.00,0,55.00,,")
+    day_before.add("ira.csv", "X-1,2022-10-14,trade,buy,WMT,1,-55.00,0,55.00,,")
     text = day_before.run(DAY)
     assert harvested(day_before, FILL) == HARVESTS
-    [(account, guess)] = day_before.ask("SELECT account_id, guess FROM core.breaks WHERE security_id = 'KO'")
+    [(account, guess)] = day_before.ask("SELECT account_id, guess FROM core.breaks WHERE security_id = 'WMT'")
     assert account == "ira" and guess.startswith("rows of this account were set aside")
-    assert re.search(r"ira: the broker says [\d.]+ KO, the ledger", text)
+    assert re.search(r"ira: the broker says [\d.]+ WMT, the ledger", text)
 
 
 def test_an_id_that_another_account_uses_is_not_silently_the_same_transaction(day_before):
@@ -492,23 +497,38 @@ def test_an_id_that_another_account_uses_is_not_silently_the_same_transaction(da
     day_before.run(DAY)
     [(theirs,)] = day_before.ask(f"SELECT account_id FROM stg.transactions WHERE transaction_id = '{taken}'")
     assert theirs == "taxable-picked"
-    [(source, reason)] = day_before.ask(
-        f"SELECT source, reason FROM mart.set_aside WHERE payload ->> 'id' = '{taken}'"
-    )
+    [(source, reason)] = day_before.ask(f"SELECT source, reason FROM mart.set_aside WHERE payload ->> 'id' = '{taken}'")
     assert source == "ira" and "taxable-picked" in reason
 
 
-def test_a_row_dated_tomorrow_waits_for_its_day_and_is_booked_then(day_before):
-    day_before.add("ira.csv", "X-1,2999-01-04,deposit,,,,,,100.00,,")
-    day_before.run(DAY, known_at=datetime(2998, 12, 31))
-    assert day_before.ask("SELECT count(*) FROM mart.set_aside") == [(1,)]
-    day_before.run(FILL, known_at=datetime(2999, 2, 1))
-    day_before.edit("ira.csv", "X-1,2999-01-04", "X-1,2022-10-14")
+def test_a_purchase_that_could_not_be_booked_stops_the_harvest_that_it_could_wash(day_before):
+    day_before.add("roth-spouse.csv", "X-1,2022-10-13,trade,buy,BAC,ten,30.00,0,-300.00,,")
+    day_before.run(DAY)
+    assert harvested(day_before, FILL) == {pair for pair in HARVESTS if pair[1] != "BAC"}
+    refused = day_before.ask("SELECT reason FROM core.proposals WHERE security_id = 'BAC' AND is_refused")
+    assert len(refused) == 2 and all("roth-spouse" in reason for (reason,) in refused)
+
+
+def test_a_row_dated_tomorrow_is_set_aside_today_and_booked_on_its_day(house):
+    for name in ACCOUNTS:
+        file = house.folder / f"{name}.csv"
+        head, *rows = file.read_text().splitlines()
+        file.write_text("\n".join((head, *(row for row in rows if row.split(",")[1] <= "2022-10-14"), "")))
+    house.add("ira.csv", "X-1,2022-10-17,deposit,,,,,,100.00,,dated ahead")
+    (house.folder / "STOP").touch()
+    booked = "SELECT traded_on FROM stg.transactions WHERE transaction_id = 'X-1'"
+    house.run(DAY, known_at=datetime(2022, 10, 14, 23))
+    [(reason,)] = house.ask("SELECT reason FROM mart.set_aside WHERE source = 'ira'")
+    assert reason == "the date lies in the future (after 2022-10-14)" and house.ask(booked) == []
+    house.run(FILL, known_at=datetime(2022, 10, 17, 23))
+    assert house.ask(booked) == [(FILL,)]
+    assert house.ask("SELECT 1 FROM mart.set_aside WHERE source = 'ira'") == []
+    assert house.ask("SELECT * FROM core.breaks") == []
 
 
 # Rows that come late or are restated ------------------------------------------------------------------
 
-SALE = "F-0138"  # 30 MSFT on 2021-11-16, first in, first out
+SALE = "F-0153"  # 30 MSFT on 2021-11-16, first in, first out
 
 
 def sale_by_hand(house) -> list[tuple[Decimal, Decimal]]:
@@ -542,7 +562,8 @@ def test_a_restated_row_is_a_second_version_and_the_sales_that_it_moved_are_show
     assert day_before.ask("SELECT count(*) FROM ledger.transactions WHERE version > 1") == [(1,)]
     assert harvested(day_before, FILL) == HARVESTS, "orders filled on this day, and the report outlives them"
     now = sale_by_hand(day_before)
-    assert moved(day_before, "is now") == now != was == moved(day_before, "was")
+    assert moved(day_before, "was") == [part for part in was if part not in now] != []
+    assert moved(day_before, "is now") == [part for part in now if part not in was] != []
     assert day_before.ask("SELECT DISTINCT trade_id FROM core.moved_disposals") == [(SALE,)]
     assert f"sale {SALE} changed since the last run" in text
 
@@ -559,8 +580,6 @@ def test_a_late_row_is_booked_on_its_own_day_and_the_sales_that_it_moved_are_sho
     assert acquired_on == date(2019, 2, 20)
     assert day_after.ask("SELECT DISTINCT trade_id FROM core.moved_disposals") == [(SALE,)], "the harvests did not move"
     assert f"sale {SALE} changed since the last run" in text
-    day_after.run(FILL)
-    assert day_after.ask("SELECT * FROM core.moved_disposals") == [], "it is said once"
 
 
 def test_a_row_restated_back_to_what_it_was_counts_as_it_was(day_after):
@@ -568,6 +587,7 @@ def test_a_row_restated_back_to_what_it_was_counts_as_it_was(day_after):
     second = "F-0004,2019-02-15,trade,buy,MSFT,12,103.19,0.00,-1238.28"
     day_after.edit("taxable-fifo.csv", first, second)
     day_after.run(FILL)
+    assert moved(day_after, "is now") != []
     day_after.edit("taxable-fifo.csv", second, first)
     day_after.run(NEXT)
     assert day_after.ask("SELECT quantity FROM stg.transactions WHERE transaction_id = 'F-0004'") == [
@@ -587,15 +607,16 @@ def test_the_kill_switch_holds_every_order_back(day_before):
 
 
 def test_a_dry_run_shows_its_orders_and_sends_none(day_before):
-    for owner in ("joint", "self"):
-        block = f'type = "taxable"\nowner = "{owner}"' if owner == "self" else 'owner = "joint"                    # self, spouse, joint'
-        day_before.edit("portfolio.toml", block, f'{block}\nmode = "dry_run"')
+    for account in TAXABLE:
+        file = f'activities = "{account}.csv"'
+        day_before.edit("portfolio.toml", file, f'{file}\nmode = "dry_run"')
     text = day_before.run(DAY)
     assert day_before.orders() == [] and day_before.ask("SELECT * FROM ledger.intents") == []
     assert set(day_before.ask("SELECT status FROM mart.orders")) == {("dry run",)}
     assert "dry run: sell 70 HD in taxable-picked" in text
-    for block in ('owner = "self"\nmode = "dry_run"', "# self, spouse, joint\nmode = \"dry_run\""):
-        day_before.edit("portfolio.toml", block, block.removesuffix('\nmode = "dry_run"'))
+    for account in TAXABLE:
+        file = f'activities = "{account}.csv"'
+        day_before.edit("portfolio.toml", f'{file}\nmode = "dry_run"', file)
     day_before.run(DAY)
     assert day_before.orders() == [], "what was decided as a dry run stays one"
 
@@ -613,8 +634,9 @@ def test_a_crash_between_intent_and_order_ends_with_one_order_and_one_fill_each(
     day_before.run(DAY)
     assert_one_order_and_one_fill_each(day_before)
 
-    day_before.change("DELETE FROM ledger.order_events WHERE event = 'accepted' OR client_order_id LIKE '%.1.1'")
-    final(day_before.settings())  # as after a crash between sending and noting it
+    for table in ("order_events", "lot_identifications"):  # as after a crash between sending and noting it
+        day_before.change(f"DELETE FROM ledger.{table} WHERE client_order_id LIKE '%.1.1'")
+    final(day_before.settings())
     assert_one_order_and_one_fill_each(day_before)
 
 
@@ -630,33 +652,17 @@ def assert_one_order_and_one_fill_each(house) -> None:
 # Prices -----------------------------------------------------------------------------------------------
 
 
-def folder_of_prices(folder: Path, *, without: pl.Expr, odd: dict[date, float] | None = None) -> Path:
-    """A small folder of real prices, 2019 to 2022; `odd` are prices of KO that are none."""
-    found = importlib.util.find_spec("skfolio")
-    file = Path(found.origin).parent / "datasets" / "data" / "sp500_dataset.csv.gz"
-    wide = pl.read_csv(file, try_parse_dates=True).rename({"Date": "date"}).filter(pl.col("date") >= date(2019, 1, 1))
-    rows = wide.unpivot(index="date", variable_name="ticker", value_name="close").with_columns(
-        volume=pl.lit(1000), day=pl.col("date")
-    )
-    for day, price in (odd or {}).items():
-        is_odd = (pl.col("ticker") == "KO") & (pl.col("day") == day)
-        rows = rows.with_columns(close=pl.when(is_odd).then(price).otherwise("close"))
-    folder.mkdir()
-    rows = rows.filter(~without).with_columns(adj_close="close").drop("day")
-    rows.write_parquet(folder / "us_x_daily_y.parquet")
-    (folder / "securities.csv").write_text((DEMO / "securities.csv").read_text())
-    return folder
-
-
 def unmet(house) -> set[str]:
     return {said for (said,) in house.ask("SELECT expectation FROM raw.arrival_checks WHERE NOT is_met")}
 
 
-def test_half_of_the_prices_gone_is_not_believed_and_no_order_goes_out(house, tmp_path):
-    half = sorted(closes(DAY))[:10]
-    gone = pl.col("ticker").is_in(half) & (pl.col("day") == DAY)
-    odd = {date(2022, 10, 11): -1.0, date(2022, 10, 12): float("nan")}
-    text = house.run(DAY, prices=folder_of_prices(tmp_path / "prices", without=gone, odd=odd))
+def test_half_of_the_prices_gone_is_not_believed_and_no_order_goes_out(house, closes, prices_of):
+    kept = ["AAPL", "AMD", "BAC", "BBY", "CVX", "HD", "JPM", "MSFT", "PFE", "XOM"]  # 10 of 20, harvests among them
+    rows = closes.filter((pl.col("date") < DAY) | pl.col("ticker").is_in(kept))
+    for day, no_price in ((date(2022, 10, 11), -1.0), (date(2022, 10, 12), float("nan"))):
+        is_ko = (pl.col("ticker") == "KO") & (pl.col("date") == day)
+        rows = rows.with_columns(adj_close=pl.when(is_ko).then(no_price).otherwise("adj_close"))
+    text = house.run(DAY, prices=prices_of(rows))
     assert "about as many symbols as usual" in unmet(house)
     assert house.orders() == [] and house.ask("SELECT * FROM ledger.intents") == []
     lines = house.ask("SELECT count(*) FROM ledger.batch_lines")
@@ -671,8 +677,8 @@ def test_half_of_the_prices_gone_is_not_believed_and_no_order_goes_out(house, tm
     assert house.ask(used.replace("stg", "raw").replace("security_id", "symbol")) == [(2,)]
 
 
-def test_prices_of_last_week_are_not_believed_and_no_order_goes_out(house, tmp_path):
-    text = house.run(DAY, prices=folder_of_prices(tmp_path / "prices", without=pl.col("day") > date(2022, 10, 7)))
+def test_prices_of_last_week_are_not_believed_and_no_order_goes_out(house, closes, prices_of):
+    text = house.run(DAY, prices=prices_of(closes.filter(pl.col("date") <= date(2022, 10, 7))))
     assert "prices of the day" in unmet(house)
     assert house.orders() == [] and house.ask("SELECT * FROM ledger.intents") == []
     gates = {gate for (gate,) in house.ask("SELECT gate FROM ledger.refusals")}
@@ -735,7 +741,7 @@ def listening() -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
 
     class Listener(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(200)
             self.end_headers()

@@ -12,8 +12,8 @@ from transforms.model import WashSale
 from transforms.orders.gates import GATES, Evidence, Line, refusals
 
 MONDAY = date(2022, 10, 17)
-SELL = Line("b", 1, 1, "joint", MONDAY, "sell", "HD", Decimal(10), Decimal(100), "L-1:10")
-BUY = Line("b", 2, 1, "joint", MONDAY, "buy", "BBY", Decimal(50), Decimal("19.60"), "")
+SELL = Line("b", 1, 1, "joint", MONDAY, "sell", "HD", Decimal(10), Decimal(100), "L-1:10", "auto")
+BUY = Line("b", 2, 1, "joint", MONDAY, "buy", "BBY", Decimal(50), Decimal("19.60"), "", "auto")
 CALM = Evidence(
     session_on=MONDAY,
     is_stopped=False,

@@ -72,9 +72,9 @@ def fill(warehouse: Warehouse) -> None:
     run = {"run_id": "r", "stage": "booked", "as_of": AS_OF, "known_at": NOW, "reached_at": NOW, "law_hash": "l",
            "policy_hash": "p", "version": "0"}  # fmt: skip
     warehouse.append("ledger.runs", pl.DataFrame([run]))
-    warehouse.append("raw.set_aside", pl.DataFrame([{
-        "delivery_id": "d", "kind": "activities", "source": "joint", "line": 7, "payload": f'{{"note":"{EVIL[:8]}"}}',
-        "reason": "quantity of a trade is not above zero", "known_at": NOW,
+    warehouse.append("core.set_aside", pl.DataFrame([{
+        "delivery_id": "d", "raw_line": 7, "kind": "activities", "source": "joint", "line": 7, "payload": f'{{"note":"{EVIL[:8]}"}}',
+        "reason": "quantity of a trade is not above zero",
     }]))  # fmt: skip
     law = law_rows()
     filled = {

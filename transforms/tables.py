@@ -192,6 +192,11 @@ CORE = {
         quantity=_column(QUANTITY, _above_zero), disallowed_usd=_column(USD, _not_negative),
         permanent_usd=_column(USD, _not_negative), days=_column(_count), citation=_column(_text),
     ),
+    "set_aside": _core(
+        "set_aside",
+        delivery_id=_column(_text), raw_line=_column(_count), kind=_column(_text), source=_column(_text),
+        line=_column(_count), payload=_column(_text), reason=_column(_text),
+    ),
     "unbooked": _core("unbooked", transaction_id=_column(_text), reason=_column(_text)),
     "moved_disposals": _core(
         "moved_disposals",

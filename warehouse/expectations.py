@@ -12,17 +12,19 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from warehouse.db import Warehouse
 
 KEEPS_ROWS = 0.6  # a delivery with fewer than this part of the rows of the one before it is not believed
 LARGEST_MOVE = 0.35  # of the prices of one session, 9 in 10 move less than this
 
 _ARRIVALS = """
-WITH now AS (SELECT * FROM raw.deliveries WHERE received_at = $known_at),
+WITH now AS (SELECT * FROM raw.deliveries WHERE list_contains($arrived, delivery_id)),
 earlier AS (
     SELECT source, kind, arg_max(columns, delivery_id) AS columns, arg_max(row_count, delivery_id) AS row_count,
         max(stated_on) AS stated_on
-    FROM raw.deliveries WHERE received_at < $known_at AND stated_on <= $as_of GROUP BY ALL
+    FROM raw.deliveries WHERE delivery_id < list_min($arrived) AND stated_on <= $as_of GROUP BY ALL
 )
 SELECT n.delivery_id, n.source, n.kind, n.row_count,
     coalesce(array_to_string(list_filter(string_split(e.columns, ','),
@@ -55,12 +57,14 @@ SELECT median(symbols) FROM (
 """
 
 
-def check_arrivals(warehouse: Warehouse, folder: Path, as_of: date, known_at: datetime) -> dict[tuple[str, str], str]:
-    """Look at everything that arrived at `known_at`; (source, kind) -> what was not as expected.
+def check_arrivals(
+    warehouse: Warehouse, folder: Path, as_of: date, known_at: datetime, arrived: list[str]
+) -> dict[tuple[str, str], str]:
+    """Look at the deliveries that arrived; (source, kind) -> what was not as expected.
 
     Every result goes to raw.arrival_checks; the data docs are in `folder`.
     """
-    arrivals = warehouse.rows(_ARRIVALS, known_at=known_at, as_of=as_of)
+    arrivals = warehouse.rows(_ARRIVALS, arrived=arrived, as_of=as_of) if arrived else pl.DataFrame()
     if arrivals.is_empty():
         return {}
     prices = warehouse.rows(_PRICES, as_of=as_of)

@@ -1,6 +1,6 @@
 -- Every delivery that reached us, one row each, whether it was good or not.
 -- Grain: delivery_id
--- delivery_id   source, kind, moment and a digest of what was delivered
+-- delivery_id   a number that grows, source and kind
 -- source        the account, bank or price source that it came from
 -- kind          activities, positions, bank_lines, prices or securities
 -- stated_on     the last day that the delivery speaks for, as its source says

@@ -1,5 +1,5 @@
--- Bank lines in our names and units; of a line delivered again changed, the latest counts.
--- Grain: bank_id, bank_line_id
+-- Bank lines in our names and units; a line that was delivered again changed is there twice, the latest counts.
+-- Grain: delivery_id, line
 -- delivery_id   the delivery
 -- line          its line
 -- bank_id       bank account
@@ -8,6 +8,7 @@
 -- description   the bank's words
 -- amount_usd    USD, positive into the account
 -- payload       the line as it came
+-- payload_hash  digest of the payload
 CREATE OR REPLACE VIEW stg.bank_lines AS
 SELECT
     delivery_id, line, source AS bank_id,
@@ -15,6 +16,5 @@ SELECT
     TRY_CAST(payload ->> 'posted_on' AS DATE) AS posted_on,
     trim(payload ->> 'description') AS description,
     TRY_CAST(payload ->> 'amount_usd' AS DECIMAL(28, 6)) AS amount_usd,
-    payload
-FROM raw.bank_lines
-QUALIFY row_number() OVER (PARTITION BY source, trim(payload ->> 'id') ORDER BY delivery_id DESC, line) = 1;
+    payload, payload_hash
+FROM raw.bank_lines;

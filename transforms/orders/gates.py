@@ -25,6 +25,7 @@ class Line(NamedTuple):
     quantity: Decimal
     price_usd: Decimal
     lots: str
+    mode: str  # as it was when the batch was decided
 
     @property
     def value_usd(self) -> Decimal:

@@ -154,7 +154,7 @@ class Simulated:
         for row in rows.iter_rows(named=True):
             try:
                 quantity, amount = Decimal(row["quantity"] or 0), Decimal(row["amount_usd"])
-                is_known = date.fromisoformat(row["at"][:10]) <= until
+                is_known = date.fromisoformat(row["at"][:10]) <= until and quantity.is_finite() and amount.is_finite()
             except (ArithmeticError, ValueError):
                 continue  # a row that nobody can read is in nobody's books
             if not is_known:
