@@ -17,6 +17,15 @@ from warehouse.law import law_folder
 
 SCHEMAS = ("law", "raw", "stg", "ledger", "core", "mart")
 KEPT = ("raw", "ledger")
+LAW_COLUMNS = {
+    "effective_from": "the day from which the row is in force",
+    "filing_status": "single, mfj, mfs, hoh or qss; empty: all",
+    "over_usd": "the bracket starts above this taxable income, USD",
+    "category": "category of an expense",
+    "value": "the value, in the unit named beside it",
+    "unit": "usd, rate (a fraction), days, line, bool or date",
+    "citation": "where it stands",
+}
 _COLUMN = re.compile(r"-- (\w+)  +(\S.*)")
 
 
@@ -93,16 +102,24 @@ def build(connection: duckdb.DuckDBPyConnection, folder: Path | None = None) -> 
         if (table.schema in KEPT and not _exists(connection, table)) or table.schema == "core":
             connection.execute(table.statement)
     for file in sorted((folder / "law").glob("*.csv")):
-        connection.execute(f"CREATE OR REPLACE TABLE law.{file.stem} AS FROM read_csv('{file}', header = true)")
-        connection.execute(
-            f"COMMENT ON TABLE law.{file.stem} IS 'The law: sql/law/{file.name}, a citation in every row.'"
-        )
+        _build_law(connection, file)
     for view in _in_order([table for table in known if table.kind == "VIEW"]):
         connection.execute(view.statement)
     for table in known:
         _comment(connection, table)
     connection.execute("INSERT INTO ledger.builds VALUES (now()::TIMESTAMP, ?, ?)", [digest, newest])
     connection.execute("COMMIT")
+
+
+def _build_law(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+    table = f"law.{file.stem}"
+    connection.execute(f"CREATE OR REPLACE TABLE {table} AS FROM read_csv({_text(str(file))}, header = true)")
+    connection.execute(f"COMMENT ON TABLE {table} IS 'The law: sql/law/{file.name}, a citation in every row.'")
+    columns = connection.sql(
+        f"SELECT column_name FROM duckdb_columns() WHERE schema_name = 'law' AND table_name = '{file.stem}'"
+    ).fetchall()
+    for (column,) in columns:
+        connection.execute(f"COMMENT ON COLUMN {table}.{column} IS {_text(LAW_COLUMNS[column])}")
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection, folder: Path, is_new: bool) -> int:

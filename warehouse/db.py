@@ -20,6 +20,7 @@ from warehouse.build import build
 
 READABLE_BY = "v1.5.0"  # the file format that today's command-line client reads too
 BACKUPS = 5
+PUBLISHED = {"published_at": "when it was made, UTC", "as_of": "the day it is of", "run_id": "the run that made it"}
 QueryError = duckdb.Error
 
 
@@ -105,6 +106,8 @@ class Warehouse:
             {"at": published_at, "as_of": as_of, "run": run_id},
         )
         self._connection.execute("COMMENT ON TABLE fresh.mart.published IS 'When and of which day this copy was made.'")
+        for column, meaning in PUBLISHED.items():
+            self._connection.execute(f"COMMENT ON COLUMN fresh.mart.published.{column} IS '{meaning}'")
         self._connection.execute("DETACH fresh")
         os.replace(fresh, snapshot)
         _keep_dated(snapshot, as_of)

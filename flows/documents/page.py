@@ -19,7 +19,7 @@ class Html(str):
 class Column(NamedTuple):
     """A column of a table: which of the frame's, its heading, and how a value is written.
 
-    Kinds    text, wide (text that may break), mark (a word in a box), day, usd, gain (usd, a loss in red),
+    Rows     kind is text, wide (text that may break), mark (a word in a box), day, usd, gain (usd, a loss in red),
              shares, percent, number.
     """
 

@@ -1,6 +1,6 @@
 -- Shares bought less shares sold are the shares in open lots, in every account.
 WITH ledger AS (
-    SELECT account_id, security_id, sum(if(side = 'buy', quantity, -quantity)) AS quantity
+    SELECT account_id, security_id, sum(CASE side WHEN 'buy' THEN quantity ELSE -quantity END) AS quantity
     FROM stg.transactions
     WHERE kind = 'trade' AND traded_on <= $as_of AND transaction_id NOT IN (SELECT transaction_id FROM core.unbooked)
     GROUP BY ALL

@@ -5,7 +5,7 @@
 -- series      Short-term, Long-term, or Disallowed loss
 -- amount_usd  USD; a gain is signed, a disallowed loss is positive
 CREATE OR REPLACE VIEW mart.gains_by_month AS
-SELECT year(sold_on) AS year, month(sold_on) AS month, if(term = 'short', 'Short-term', 'Long-term') AS series,
+SELECT year(sold_on) AS year, month(sold_on) AS month, CASE term WHEN 'short' THEN 'Short-term' ELSE 'Long-term' END AS series,
     sum(gain_usd)::DECIMAL(28, 6) AS amount_usd
 FROM core.disposals
 GROUP BY ALL

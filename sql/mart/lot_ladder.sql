@@ -19,7 +19,7 @@ SELECT
     round(l.quantity::DECIMAL(19, 9) * p.price_usd::DECIMAL(19, 9), 2)::DECIMAL(28, 6) AS value_usd,
     round(l.quantity::DECIMAL(19, 9) * p.price_usd::DECIMAL(19, 9), 2)::DECIMAL(28, 6) - l.basis_usd AS gain_usd,
     (l.quantity::DECIMAL(19, 9) * p.price_usd::DECIMAL(19, 9) - l.basis_usd) / nullif(l.basis_usd, 0) AS gain_rate,
-    if(l.long_term_from <= (SELECT as_of FROM mart.today), 'long', 'short') AS term_today,
+    CASE WHEN l.long_term_from <= (SELECT as_of FROM mart.today) THEN 'long' ELSE 'short' END AS term_today,
     l.long_term_from, l.is_deferred
 FROM core.lots AS l
 LEFT JOIN core.latest_prices AS p USING (security_id)

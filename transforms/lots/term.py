@@ -8,6 +8,7 @@ def long_term_from(holding_since: date) -> date:
 
     Law      26 USC 1222; Rev. Rul. 66-7: the day of acquisition is not counted, the day of sale is, and a year
              runs from the first counted day to the same day of the next year (29 February: to 1 March).
+    Omits    inherited property (always long-term), options exercised, straddles: no trade says them yet.
 
     >>> long_term_from(date(2024, 1, 31))
     datetime.date(2025, 2, 1)

@@ -67,6 +67,7 @@ def carryovers(
     Law      26 USC 1212(b); Schedule D's Capital Loss Carryover Worksheet, whose lines are the numbers below.
     Units    USD; short_usd and long_usd are lines 7 and 15, signed; allowed_usd is line 21 and the results
              are losses, positive.
+    Omits    what a spouse who died or a change of filing status leaves behind.
 
     A short loss of 10,000 beside a long gain of 4,000; 3,000 of it is allowed:
 
