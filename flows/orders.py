@@ -127,10 +127,16 @@ def _is_auto(day: Day, line: Line) -> bool:
 
 
 def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
-    """Send every intent that the broker has not answered yet, sells first."""
+    """Send every intent that the broker has not answered yet, sells first; no replacement for what could not be sold."""
     answered = set(warehouse.rows("SELECT DISTINCT client_order_id FROM ledger.order_events")["client_order_id"])
     meant = set(warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"])
     accounts = {account.id: account for account in day.settings.portfolio.accounts}
+    unsold = set(
+        warehouse.rows(
+            "SELECT i.batch_id, l.pair FROM ledger.intents AS i JOIN ledger.batch_lines AS l USING (batch_id, line) "
+            "JOIN ledger.order_events AS e USING (client_order_id) WHERE e.event = 'rejected' AND l.side = 'sell'"
+        ).iter_rows()
+    )
     for line in sorted(lines, key=lambda line: line.side == "buy"):
         name = client_order_id(*line.key)
         if name not in meant or name in answered:
@@ -138,10 +144,14 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
         order = Order(
             name, line.side, line.security_id, Decimal(f"{line.quantity.normalize():f}"), line.lots, day.as_of
         )
+        pair = (line.batch_id, line.pair)
         try:
+            if line.side == "buy" and pair in unsold:
+                raise OrderRejected("not sent: the sale that it replaces was rejected")
             state = day.broker(accounts[line.account_id]).place_order(order)
         except OrderRejected as words:
             state = OrderState(name, "rejected", "", str(words))
+            unsold |= {pair} if line.side == "sell" else set()
         with warehouse.transaction():
             warehouse.add("ledger.order_events", (*state, _now()))
             if line.lots and state.event == "accepted":

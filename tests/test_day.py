@@ -628,6 +628,22 @@ def test_a_crash_between_intent_and_order_ends_with_one_order_and_one_fill_each(
     assert_one_order_and_one_fill_each(day_before)
 
 
+def test_a_replacement_is_not_bought_for_what_the_broker_would_not_sell(day_before):
+    away = day_before.home / "away"
+    day_before.journal.symlink_to(away / "journal.jsonl")
+    with pytest.raises(FileNotFoundError):
+        day_before.run(DAY)
+    day_before.add("taxable-picked.csv", "X-1,2022-10-14,trade,sell,HD,70,270.84,0,18958.80,,sold by hand meanwhile")
+    away.mkdir()
+    day_before.run(DAY)
+    said = {side: (status, note) for side, status, note in day_before.ask(
+        "SELECT side, status, note FROM mart.orders WHERE account_id = 'taxable-picked' AND security_id IN ('HD', 'BBY')"
+    )}  # fmt: skip
+    assert said["sell"] == ("rejected", "taxable-picked does not hold 70 of HD")
+    assert said["buy"] == ("rejected", "not sent: the sale that it replaces was rejected")
+    assert not [order for order in day_before.orders() if '"BBY"' in order]
+
+
 def assert_one_order_and_one_fill_each(house) -> None:
     names = [json.loads(order)["client_order_id"] for order in house.orders()]
     assert len(names) == len(set(names)) == 10
