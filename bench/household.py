@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_UP, ROUND_UP, Decimal
+from heapq import heapify, heappop, heappush
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ STOCKS = 400
 SPAN = timedelta(days=7 * 365)
 SOLD = 0.12  # sales, as a part of the lots
 IN_PART = 0.3  # of the sales, those that leave a third of the lot
+BOUGHT_BACK = 0.3  # of the sales, those after which the stock is bought again within a month
 LEAST_CLOSE = 10.0  # below it a cent is too coarse
 CENT, SHARE = Decimal("0.01"), Decimal("0.0001")
 
@@ -124,15 +126,18 @@ def _closes(
 
 
 def _trades(account: Account, lots: int, closes: Closes, days: list[date], draw: random.Random) -> list[Trade]:
-    """Buys of some hundred or thousand dollars on any day, and sales of what is held by then."""
+    """Buys of some hundred or thousand dollars on any day, sales of what is held by then, some of it bought back."""
     sales = round(lots * SOLD)
+    buys = lots + round(sales * (1 - IN_PART - BOUGHT_BACK))
     symbols = list(closes)
-    events = [(draw.choice(days), False, draw.choice(symbols)) for _ in range(lots + round(sales * (1 - IN_PART)))]
-    events += [(draw.choice(days[len(days) // 4 :]), True, "") for _ in range(sales)]
+    events = [(draw.randrange(len(days)), False, draw.choice(symbols)) for _ in range(buys)]
+    events += [(draw.randrange(len(days) // 4, len(days)), True, "") for _ in range(sales)]
+    heapify(events)
     held: dict[str, list[tuple[str, Decimal]]] = defaultdict(list)
-    trades = []
-    for number, (on, is_sale, symbol) in enumerate(sorted(events), 1):
-        name = f"{account.letter}-{number:06}"
+    trades: list[Trade] = []
+    while events:
+        day, is_sale, symbol = heappop(events)
+        name, on = f"{account.letter}-{len(trades) + 1:06}", days[day]
         if not is_sale:
             price = closes[symbol][on]
             quantity = (draw.randrange(400, 4000) / price).quantize(SHARE, ROUND_DOWN)
@@ -147,6 +152,8 @@ def _trades(account: Account, lots: int, closes: Closes, days: list[date], draw:
                 quantity -= left
             picks = f"{lot}:{quantity}" if account.relief == "on_order" else ""
             trades.append(Trade(name, on, "sell", symbol, quantity, closes[symbol][on], picks))
+            if draw.random() < BOUGHT_BACK:
+                heappush(events, (min(day + draw.randrange(1, 20), len(days) - 1), False, symbol))
     return trades
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from flows.book import book, ledger_trades, window_days
 from flows.calendar import next_session
-from flows.connectors import Order, OrderRejected, OrderState
+from flows.connectors import Broker, Order, OrderRejected, OrderState
 from flows.day import Day
 from flows.decide import lines_of
 from flows.ingest import store
@@ -130,34 +130,44 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
     """Send every intent that the broker has not answered yet, sells first; no replacement for what could not be sold."""
     answered = set(warehouse.rows("SELECT DISTINCT client_order_id FROM ledger.order_events")["client_order_id"])
     meant = set(warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"])
-    accounts = {account.id: account for account in day.settings.portfolio.accounts}
     unsold = set(
         warehouse.rows(
             "SELECT i.batch_id, l.pair FROM ledger.intents AS i JOIN ledger.batch_lines AS l USING (batch_id, line) "
             "JOIN ledger.order_events AS e USING (client_order_id) WHERE e.event = 'rejected' AND l.side = 'sell'"
         ).iter_rows()
     )
-    for line in sorted(lines, key=lambda line: line.side == "buy"):
-        name = client_order_id(*line.key)
-        if name not in meant or name in answered:
-            continue
-        order = Order(
-            name, line.side, line.security_id, Decimal(f"{line.quantity.normalize():f}"), line.lots, day.as_of
-        )
-        pair = (line.batch_id, line.pair)
-        try:
-            if line.side == "buy" and pair in unsold:
-                raise OrderRejected("not sent: the sale that it replaces was rejected")
-            state = day.broker(accounts[line.account_id]).place_order(order)
-        except OrderRejected as words:
-            state = OrderState(name, "rejected", "", str(words))
-            unsold |= {pair} if line.side == "sell" else set()
+    brokers = {account.id: day.broker(account) for account in day.settings.portfolio.accounts}
+    answers: list[tuple[Line, OrderState]] = []
+    try:
+        for line in sorted(lines, key=lambda line: line.side == "buy"):
+            name = client_order_id(*line.key)
+            if name in meant and name not in answered:
+                answers.append((line, _placed(brokers[line.account_id], day, line, name, unsold)))
+    finally:  # what was sent is noted, whatever stopped the rest
+        identified = [line for line, state in answers if line.lots and state.event == "accepted"]
         with warehouse.transaction():
-            warehouse.add("ledger.order_events", (*state, _now()))
-            if line.lots and state.event == "accepted":
-                warehouse.add(
-                    "ledger.lot_identifications", (name, line.lots, _now(), "the order itself, which names the lots")
-                )
+            warehouse.add("ledger.order_events", *((*state, _now()) for _, state in answers))
+            warehouse.add(
+                "ledger.lot_identifications",
+                *(
+                    (client_order_id(*line.key), line.lots, _now(), "the order itself, which names the lots")
+                    for line in identified
+                ),
+            )
+
+
+def _placed(broker: Broker, day: Day, line: Line, name: str, unsold: set[tuple[str, int]]) -> OrderState:
+    """Place a line's order; `unsold` are the pairs whose sale was rejected, and learns of one more."""
+    quantity = Decimal(f"{line.quantity.normalize():f}")
+    pair = line.batch_id, line.pair
+    try:
+        if line.side == "buy" and pair in unsold:
+            raise OrderRejected("not sent: the sale that it replaces was rejected")
+        return broker.place_order(Order(name, line.side, line.security_id, quantity, line.lots, day.as_of))
+    except OrderRejected as words:
+        if line.side == "sell":
+            unsold.add(pair)
+        return OrderState(name, "rejected", "", str(words))
 
 
 def _book_fills(warehouse: Warehouse, day: Day, session_on: date) -> set[str]:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,20 +28,25 @@ class PriceTable:
     def __init__(self, market: Market):
         self._market = market
         self._after: dict[date, pl.DataFrame] = {}
+        self._next: dict[date, dict[str, tuple[date, float]]] = {}
 
     def next_after(self, symbol: str, day: date) -> tuple[date, Decimal] | None:
         """The first session after a day, and its price; None while the data end."""
-        found = self._rows(day).filter(pl.col("symbol") == symbol).sort("session_on").head(1)
-        if found.is_empty():
+        if day not in self._next:
+            rows = self._around(day).sort("session_on", descending=True)  # of a symbol's sessions the first one stays
+            self._next[day] = {
+                name: (on, price) for name, on, price in rows.select("symbol", "session_on", "price").rows()
+            }
+        if symbol not in self._next[day]:
             return None
-        session_on, price = found.select("session_on", "price").row(0)
+        session_on, price = self._next[day][symbol]
         return session_on, Decimal(str(price)).quantize(CENT, ROUND_HALF_UP)
 
     def is_adjusted(self, day: date) -> bool:
         """True where the market has adjusted prices only: dividends are inside them and are not cash."""
-        return bool(self._rows(day - timedelta(days=14))["is_adjusted"].any())
+        return bool(self._around(day - timedelta(days=14))["is_adjusted"].any())
 
-    def _rows(self, day: date) -> pl.DataFrame:
+    def _around(self, day: date) -> pl.DataFrame:
         if day not in self._after:
             rows = self._market.prices(day + timedelta(days=1), day + timedelta(days=14)).rows
             price = pl.coalesce("close_usd", "adjusted_close_usd").alias("price")
@@ -64,15 +70,22 @@ class Fill(NamedTuple):
 
 
 class Simulated:
+    """One account. What it has read of its files it remembers; ask a new one after they have changed."""
+
     def __init__(
         self, account_id: str, history: Path, journal: Path, prices: PriceTable, today: date, *, takes_lots: bool
     ):  # fmt: skip
         self.account_id = account_id
         self._history, self._journal, self._prices, self._today = history, journal, prices, today
         self._takes_lots = takes_lots
+        self._held_on: dict[date, dict[str, Decimal]] = {}
+
+    @cached_property
+    def _rows(self) -> pl.DataFrame:
+        return text_rows(self._history, ACTIVITY_COLUMNS)
 
     def activities(self, until: date) -> Delivery:
-        history = up_to(text_rows(self._history, ACTIVITY_COLUMNS), "at", until, self._today)
+        history = up_to(self._rows, "at", until, self._today)
         fills = [
             {
                 "id": fill.transaction_id,
@@ -102,15 +115,19 @@ class Simulated:
         return Delivery(self.account_id, "positions", until, pl.DataFrame(rows, schema=schema))
 
     def place_order(self, order: Order) -> OrderState:
-        for known in self._orders():
-            if known.client_order_id == order.client_order_id:
-                return OrderState(order.client_order_id, "accepted", "", "it was there already")
-        if order.side == "sell" and order.quantity > self._held(order.placed_after).get(order.security_id, Decimal(0)):
+        if any(known.client_order_id == order.client_order_id for known in self._orders):
+            return OrderState(order.client_order_id, "accepted", "", "it was there already")
+        if order.placed_after not in self._held_on:  # an order fills after that day: placing more changes nothing of it
+            self._held_on[order.placed_after] = self._held(order.placed_after)
+        if order.side == "sell" and order.quantity > self._held_on[order.placed_after].get(
+            order.security_id, Decimal(0)
+        ):
             raise OrderRejected(f"{self.account_id} does not hold {order.quantity} of {order.security_id}")
         self._journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._journal.open("a", encoding="utf-8") as journal:
             row = {"account_id": self.account_id, **order._asdict()}
             journal.write(json.dumps(row, default=str) + "\n")
+        self._orders.append(order)
         return OrderState(order.client_order_id, "accepted", "", "fills in the next session")
 
     def order_states(self, until: date) -> list[OrderState]:
@@ -122,9 +139,10 @@ class Simulated:
             )
             if (fill := filled.get(order.client_order_id))
             else OrderState(order.client_order_id, "accepted", "", "fills in the next session")
-            for order in self._orders()
+            for order in self._orders
         ]  # fmt: skip
 
+    @cached_property
     def _orders(self) -> list[Order]:
         if not self._journal.exists():
             return []
@@ -140,7 +158,7 @@ class Simulated:
 
     def _fills(self, until: date) -> list[Fill]:
         fills = []
-        for order in self._orders():
+        for order in self._orders:
             found = self._prices.next_after(order.security_id, order.placed_after)
             if found and found[0] <= until:
                 fills.append(Fill(order, *found))
@@ -149,7 +167,7 @@ class Simulated:
     def _held(self, until: date) -> dict[str, Decimal]:
         """Shares by symbol, and dollars under USD, by the broker's own books."""
         held: dict[str, Decimal] = defaultdict(Decimal)
-        rows = up_to(text_rows(self._history, ACTIVITY_COLUMNS), "at", until, self._today)
+        rows = up_to(self._rows, "at", until, self._today)
         is_adjusted = self._prices.is_adjusted(until)
         for row in rows.iter_rows(named=True):
             try:
