@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flows.book import book
-from flows.calendar import last_completed, replayed, sessions
+from flows.calendar import last_completed, replayed, session_on_or_before, sessions
 from flows.day import Day, day_of
 from flows.decide import decide
 from flows.ingest import ingest
@@ -66,7 +66,7 @@ def daily(
     known_at = known_at or datetime.now(UTC).replace(tzinfo=None)
     with writer(settings.warehouse, wait) as warehouse:
         newest = last_booked(warehouse)
-        as_of = as_of or session_to_work_on(warehouse, settings, known_at)
+        as_of = session_on_or_before(as_of) if as_of else session_to_work_on(warehouse, settings, known_at)
         for session in unbooked(newest, as_of):
             day = day_of(settings, session, known_at)
             with last_good_stage_published(warehouse, day):

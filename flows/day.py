@@ -17,7 +17,10 @@ from warehouse.law import law_rows
 
 
 class Day(NamedTuple):
-    """`as_of` is the last completed session; facts that reached us after `known_at` (UTC) are not used."""
+    """`as_of` is the last completed session, `known_at` (UTC) the moment that what is new in this run is known from.
+
+    Omits    replaying an earlier `known_at`: the newest version of every transaction counts.
+    """
 
     settings: Settings
     as_of: date

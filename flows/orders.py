@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from flows.book import book, ledger_trades, window_days
 from flows.calendar import next_session
-from flows.connectors import Broker, Order, OrderRejected, OrderState
+from flows.connectors import Broker, Order, OrderRejected, OrderState, Unavailable
 from flows.day import Day
 from flows.decide import lines_of
 from flows.ingest import store
@@ -19,7 +19,7 @@ from transforms.exact import nano_shares, trade_cents
 from transforms.lots.check import Washed, effect
 from transforms.lots.relief import read_picks
 from transforms.model import Trade
-from transforms.orders.gates import Evidence, Line, refusals
+from transforms.orders.gates import Evidence, Line, Refusal, cash, refusals, turnover
 from transforms.orders.identity import client_order_id
 from warehouse.db import Warehouse
 
@@ -33,7 +33,7 @@ def execute(warehouse: Warehouse, day: Day) -> None:
     lines = lines_of(warehouse, session_on)
     fresh = _untouched(warehouse, lines)
     if fresh:
-        refused = refusals(fresh, gather(warehouse, day, fresh, session_on))
+        refused = held_back_by_gates(warehouse, day, fresh, session_on)
         held_back = {(row.batch_id, row.line) for row in refused}
         sent = [line for line in fresh if line.key not in held_back and _is_auto(day, line)]
         with warehouse.transaction():
@@ -44,6 +44,22 @@ def execute(warehouse: Warehouse, day: Day) -> None:
     if filled & {client_order_id(*line.key) for line in lines}:
         with warehouse.transaction():
             book(warehouse, day, session_on)
+
+
+def held_back_by_gates(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) -> list[Refusal]:
+    """Every refusal. Turnover and cash are counted over the lines that the other gates let pass, and over no others."""
+    first = refusals(lines, gather(warehouse, day, lines, session_on))
+    of_the_batch = {turnover.__name__, cash.__name__}
+    stopped = {(row.batch_id, row.line) for row in first if row.gate not in {*of_the_batch, "pair"}}
+    pairs = {(line.batch_id, line.pair) for line in lines if line.key in stopped}
+    passing = [line for line in lines if (line.batch_id, line.pair) not in pairs]
+    if len(passing) == len(lines):
+        return first
+    keys = {line.key for line in passing}
+    kept = [row for row in first if (row.batch_id, row.line) not in keys and row.gate not in {*of_the_batch, "pair"}]
+    partners = [line for line in lines if line.key not in keys and line.key not in stopped]
+    kept += [Refusal(*line.key, "pair", "its pair is held back") for line in partners]
+    return kept + (refusals(passing, gather(warehouse, day, passing, session_on)) if passing else [])
 
 
 def gather(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) -> Evidence:
@@ -138,11 +154,16 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
     )
     brokers = {account.id: day.broker(account) for account in day.settings.portfolio.accounts}
     answers: list[tuple[Line, OrderState]] = []
+    waiting: set[tuple[str, int]] = set()  # pairs of a broker that is down: they are sent by the next run
     try:
         for line in sorted(lines, key=lambda line: line.side == "buy"):
             name = client_order_id(*line.key)
-            if name in meant and name not in answered:
+            if name not in meant or name in answered or (line.batch_id, line.pair) in waiting:
+                continue
+            try:
                 answers.append((line, _placed(brokers[line.account_id], day, line, name, unsold)))
+            except Unavailable:
+                waiting.add((line.batch_id, line.pair))
     finally:  # what was sent is noted, whatever stopped the rest
         identified = [line for line, state in answers if line.lots and state.event == "accepted"]
         with warehouse.transaction():
@@ -177,14 +198,17 @@ def _book_fills(warehouse: Warehouse, day: Day, session_on: date) -> set[str]:
     done: set[str] = set()
     for account in day.settings.portfolio.accounts:
         broker = day.broker(account)
-        filled = [s for s in broker.order_states(session_on) if s.event == "filled" and s.client_order_id in meant]
-        if not filled:
+        try:
+            states = broker.order_states(session_on)
+            filled = [s for s in states if s.event == "filled" and s.client_order_id in meant]
+            new = [state for state in filled if state[:3] not in known]
+            delivered = [broker.activities(session_on), broker.positions(session_on)] if new else []
+        except Unavailable:  # its fills are booked by the run that finds it there again
             continue
+        for delivery in delivered:
+            store(warehouse, day, delivery)
+        warehouse.add("ledger.order_events", *((*state, _now()) for state in new))
         done |= {state.client_order_id for state in filled}
-        if new := [state for state in filled if state[:3] not in known]:
-            store(warehouse, day, broker.activities(session_on))
-            store(warehouse, day, broker.positions(session_on))
-            warehouse.add("ledger.order_events", *((*state, _now()) for state in new))
     return done
 
 

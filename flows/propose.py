@@ -6,7 +6,7 @@ replacement is there that no loss of the household bars.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from decimal import ROUND_DOWN, Decimal
 
 import numpy as np
@@ -45,7 +45,10 @@ def propose(warehouse: Warehouse, day: Day) -> None:
     trades, _ = ledger_trades(warehouse, day, day.as_of)
     told = effect(trades, sales.values(), window_days(on), policy.identical)
     unsafe = _unsafe_accounts(warehouse, day)
-    found = [one._replace(refusal=one.refusal or _washed(told, one, trades) or _unseen(one, unsafe)) for one in found]
+    found = [
+        one._replace(refusal=one.refusal or _washed(told, one, trades) or _unseen(one, unsafe, policy.identical))
+        for one in found
+    ]
     household = _household_rates(day, on)
     short, long = realized(warehouse, on.year)
     without = tax_on(short, long, household)
@@ -113,15 +116,25 @@ def _unsafe_accounts(warehouse: Warehouse, day: Day) -> list[tuple[tuple[str, ..
     unsafe = [(a.can_hold, faults[a.id]) for a in day.settings.portfolio.accounts if a.id in faults]
     unread = warehouse.rows(
         "SELECT source, line, reason, payload ->> 'symbol' FROM mart.set_aside "
-        "WHERE kind = 'activities' AND payload ->> 'kind' = 'trade' AND payload ->> 'side' IS DISTINCT FROM 'sell'"
+        "WHERE kind = 'activities' AND payload ->> 'kind' = 'trade' AND payload ->> 'side' IS DISTINCT FROM 'sell' "
+        "AND coalesce(TRY_CAST(left(payload ->> 'at', 10) AS DATE), $first) >= $first",
+        first=day.as_of - timedelta(days=window_days(day.as_of)),
     )
     for source, line, reason, symbol in unread.iter_rows():
         unsafe.append(((symbol,) if symbol else (), f"line {line} of {source} was set aside ({reason})"))
+    unexplained = warehouse.rows(
+        "SELECT account_id, security_id FROM core.breaks WHERE security_id <> 'USD' AND broker_quantity > ledger_quantity"
+    )
+    for account_id, symbol in unexplained.iter_rows():
+        unsafe.append(((symbol,), f"{account_id} holds more {symbol} than its ledger explains"))
     return unsafe
 
 
-def _unseen(one: Candidate, unsafe: list[tuple[tuple[str, ...], str]]) -> str:
-    missing = [fault for can_hold, fault in unsafe if not can_hold or one.security_id in can_hold]
+def _unseen(one: Candidate, unsafe: list[tuple[tuple[str, ...], str]], identical: Mapping[str, str]) -> str:
+    group = identical.get(one.security_id, one.security_id)
+    missing = [
+        fault for can_hold, fault in unsafe if not can_hold or group in {identical.get(name, name) for name in can_hold}
+    ]
     return f"a purchase that nobody has seen yet could wash it: {'; '.join(missing)}" if missing else ""
 
 

@@ -196,6 +196,13 @@ def load(prices_folder: Path | None = None, *, demo: bool = False) -> Settings:
     if prices_folder is not None:
         prices = Prices(source="folder", folder=str(prices_folder.absolute()), replay_from=portfolio.prices.replay_from)
         portfolio = portfolio.model_copy(update={"prices": prices})
+    if (
+        portfolio.prices.source == "skfolio"
+        and not (listed := file.parent / (portfolio.prices.securities or "securities.csv")).exists()
+    ):
+        raise SettingsError(
+            f"{listed} does not exist: prices.securities names a CSV of symbol,name,sector; copy {DEMO / 'securities.csv'}"
+        )
     return Settings(home=base, portfolio_file=file, portfolio=portfolio)
 
 

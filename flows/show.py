@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from flows.calendar import session_on_or_before
 from flows.daily import session_to_work_on
 from flows.day import day_of
 from flows.documents.tables import trimmed
@@ -28,6 +29,7 @@ def run_flow(made: Any, settings: Settings, as_of: date | None, prices: str | No
     if as_of is None:
         with writer(settings.warehouse) as warehouse:
             as_of = session_to_work_on(warehouse, settings, now)
+    as_of = session_on_or_before(as_of)
     state = made(as_of, prices, return_state=True)
     if not state.is_completed():
         state.result()  # raises what the flow raised
@@ -69,6 +71,16 @@ def print_rows(settings: Settings, query: str) -> int:
 def write_report(settings: Settings, year: int) -> int:
     """Write the report of a tax year from the snapshot and say where it is."""
     with reader(settings.snapshot) as warehouse:
+        booked = warehouse.rows(
+            "SELECT DISTINCT year(sold_on) FROM core.disposals UNION SELECT DISTINCT year(posted_on) FROM core.expenses ORDER BY 1"
+        )
+        years = booked.to_series().to_list()
+        if year not in years:
+            print(
+                f"thresher: nothing is booked in {year}; there is {', '.join(map(str, years)) or 'nothing yet'}",
+                file=sys.stderr,
+            )
+            return 1
         as_of = warehouse.value("SELECT as_of FROM mart.published")
         print(report(warehouse, settings, year, as_of))
     return 0

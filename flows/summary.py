@@ -42,7 +42,7 @@ def summary(warehouse: Warehouse, day: Day, page: Path) -> Summary:
         {
             "Ingested": _ingested(warehouse),
             "Harvest": _lines(warehouse, _HARVESTS),
-            "Ordered": _lines(warehouse, _ORDERS, on=session_on),
+            "Ordered": [*_lines(warehouse, _DECIDED_BEFORE, on=session_on), *_lines(warehouse, _ORDERS, on=session_on)],
             "Refused": [*_lines(warehouse, _REFUSED), *_lines(warehouse, _HELD_BACK, on=session_on)],
             "Look at": _alerts(warehouse),
             "Tax": _tax(warehouse, day),
@@ -65,9 +65,14 @@ _REFUSED = """
 SELECT format('{} in {}, a loss of ${:,.2f}: {}', security_id, account_id, (short_loss_usd + long_loss_usd)::DOUBLE, reason)
 FROM core.proposals WHERE is_refused ORDER BY short_loss_usd + long_loss_usd DESC, security_id
 """
+_DECIDED_BEFORE = """
+SELECT format('(decided by an earlier run, at {} UTC: this one decided and ordered nothing new)',
+    strftime(min(decided_at), '%Y-%m-%d %H:%M'))
+FROM ledger.batches WHERE session_on = $on AND run_id <> (SELECT run_id FROM mart.today) HAVING count(*) > 0
+"""
 _ORDERS = """
 SELECT format('{}: {} {} {} in {}{}', status, side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id,
-    if(note = '' OR status = 'refused', '', ', ' || note))
+    CASE WHEN note <> '' THEN ', ' || note WHEN lots <> '' THEN ', lots ' || lots ELSE '' END)
 FROM mart.orders WHERE session_on = $on AND status <> 'refused' ORDER BY account_id, line
 """
 _HELD_BACK = """

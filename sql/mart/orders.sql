@@ -8,11 +8,12 @@
 -- security_id  security
 -- quantity     shares
 -- price_usd    close that it was decided on, USD a share
+-- lots         lots identified for a sale, LOT:QTY;LOT:QTY; empty is first in, first out
 -- status       filled, accepted, rejected, refused, dry run or waiting
 -- note         the fill, or the refusals
 -- reason       why it was decided
 CREATE OR REPLACE VIEW mart.orders AS
-SELECT b.session_on, b.account_id, l.batch_id, l.line, l.side, l.security_id, l.quantity, l.price_usd,
+SELECT b.session_on, b.account_id, l.batch_id, l.line, l.side, l.security_id, l.quantity, l.price_usd, l.lots,
     CASE
         WHEN e.events LIKE '%filled%' THEN 'filled'
         WHEN e.events LIKE '%rejected%' THEN 'rejected'
