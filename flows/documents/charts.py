@@ -20,6 +20,9 @@ _USD = "replace(format(datum.value, '$,.0f'), '-', '\u2212')"
 _POINTS = "datum.value ? replace(format(datum.value * 100, '+.0f'), '-', '\u2212') : '0'"
 
 
+LADDER_ROWS = 40  # more cannot be read, and take a second to draw
+
+
 def drift_chart(drift: pl.DataFrame) -> str:
     """Each asset class's distance from its target, over the band that it may move in (core.drift)."""
     import altair as alt
@@ -66,8 +69,11 @@ def gains_chart(months: pl.DataFrame) -> str:
 
 
 def ladder_chart(gains: pl.DataFrame) -> str:
-    """Unrealised gain by security: columns security_id, series, amount_usd."""
+    """Unrealised gain by security, the largest either way: columns security_id, series, amount_usd."""
     import altair as alt
+
+    largest = gains.group_by("security_id").agg(pl.col("amount_usd").sum().abs()).top_k(LADDER_ROWS, by="amount_usd")
+    gains = gains.filter(pl.col("security_id").is_in(largest["security_id"].to_list()))
 
     series = {"Short-term": BLUE, "Long-term": NAVY, "In a retirement account": HAIRLINE}
     order = gains.group_by("security_id").agg(pl.col("amount_usd").sum()).sort("amount_usd", "security_id")
