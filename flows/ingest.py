@@ -92,8 +92,9 @@ def store(warehouse: Warehouse, day: Day, delivery: Delivery) -> str:
             source=delivery.source,
             kind=delivery.kind,
         )
-        said = wrong.with_columns(kind=pl.lit(delivery.kind), source=pl.lit(delivery.source))
-        warehouse.append("core.set_aside", tables.core("set_aside", said))
+        if wrong.height:
+            said = wrong.with_columns(kind=pl.lit(delivery.kind), source=pl.lit(delivery.source))
+            warehouse.append("core.set_aside", tables.core("set_aside", said))
     return delivery_id
 
 

@@ -121,7 +121,10 @@ def _book_group(trades: list[Trade], takes: Mapping[str, list[Taken]], window: t
             lots[trade.trade_id] = lot
             bought.append(lot)
             for loss in waiting:
+                if not lot.unmatched:
+                    break
                 _match(loss, lot, lot.unmatched, books, None)
+            waiting = deque(loss for loss in waiting if loss.replaced < books.disposals[loss.row].quantity)
         else:
             for lot_id, quantity in takes[trade.trade_id]:
                 leaves[lot_id, trade.traded_on] -= quantity
@@ -130,12 +133,17 @@ def _book_group(trades: list[Trade], takes: Mapping[str, list[Taken]], window: t
                     lots[lot_id].rest.take(quantity)
                 continue
             for loss in _sell(trade, takes[trade.trade_id], lots, books):
+                sold = books.disposals[loss.row].quantity
                 for lot in bought:
+                    if loss.replaced == sold:
+                        break
+                    if not (lot.unmatched if lot.trade.is_deferred else lot.rest.remains):
+                        continue
                     leaving = leaves[lot.trade.trade_id, trade.traded_on]
                     _match(loss, lot, _free(lot, leaving, trade.traded_on), books, trade.traded_on)
-                waiting.append(loss)
-        while waiting and waiting[0].replaced == books.disposals[waiting[0].row].quantity:
-            waiting.popleft()
+                if loss.replaced < sold:
+                    waiting.append(loss)
+            bought = deque(lot for lot in bought if (lot.unmatched if lot.trade.is_deferred else lot.rest.remains))
     books.lots.extend(row for lot in lots.values() for row in _open_rows(lot))
 
 

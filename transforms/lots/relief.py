@@ -63,6 +63,11 @@ def relieved(trades: Iterable[Trade]) -> tuple[dict[str, list[Taken]], list[Refu
         for lot_id, quantity in taken:
             left[lot_id] -= quantity
             spent[holding] += not left[lot_id]
+        gone = 0  # first in, first out leaves empty lots in front; picks leave them anywhere
+        while gone < len(queue) and not left[queue[gone][2]]:
+            gone += 1
+        del queue[:gone]
+        spent[holding] -= gone
         if spent[holding] > 32 and spent[holding] * 2 > len(queue):  # step over few empty lots, never over many
             queue[:] = [lot for lot in queue if left[lot[2]]]
             spent[holding] = 0
