@@ -12,14 +12,13 @@ import polars as pl
 from flows.day import Day
 from transforms import tables
 from transforms.exact import nano_shares, shares, trade_cents, usd
-from transforms.law import value_on
 from transforms.lots.book import book as booked
 from transforms.lots.relief import read_picks
 from transforms.lots.term import is_provisional, long_term_from
 from transforms.model import Books, Trade
 from warehouse.checks import balance
 from warehouse.db import Warehouse
-from warehouse.law import law_rows
+from warehouse.law import wash_rules
 
 
 def book(warehouse: Warehouse, day: Day, until: date | None = None) -> None:
@@ -36,10 +35,10 @@ def book(warehouse: Warehouse, day: Day, until: date | None = None) -> None:
     ]
     warehouse.replace("core.accounts", tables.core("accounts", accounts))
     trades, unbooked = ledger_trades(warehouse, day, until)
-    window = window_days(until)
-    books = booked(trades, window, day.settings.portfolio.identical)
+    law = wash_rules(until, day.settings.portfolio.law_policy)
+    books = booked(trades, law, day.settings.portfolio.identical)
     unbooked += [(row.trade_id, row.reason) for row in books.refused]
-    frames = _frames(books, window, until)
+    frames = _frames(books, law.window_days, until)
     for name, frame in frames.items():
         warehouse.replace(f"core.{name}", frame)
     warehouse.replace("core.unbooked", tables.core("unbooked", sorted(unbooked)))
@@ -56,10 +55,6 @@ def book(warehouse: Warehouse, day: Day, until: date | None = None) -> None:
         breaks = pl.concat([others, breaks])
     warehouse.replace("core.breaks", breaks)
     balance(warehouse, until)
-
-
-def window_days(on: date) -> int:
-    return int(value_on(law_rows(), "wash_sale_window_days", on))
 
 
 def ledger_trades(warehouse: Warehouse, day: Day, until: date) -> tuple[list[Trade], list[tuple[str, str]]]:

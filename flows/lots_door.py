@@ -14,12 +14,13 @@ from zoneinfo import ZoneInfo
 
 from flows.csv_file import SURPLUS, Unreadable, csv_rows
 from transforms.exact import decimal, nano_shares, shares_text, trade_cents, usd_text
-from transforms.law import LawMissing, value_on
+from transforms.law import LawMissing
 from transforms.lots.book import book
 from transforms.lots.relief import read_picks
+from transforms.lots.rules import Rules
 from transforms.lots.term import is_provisional
 from transforms.model import DEFERRED, OWNERS, TAXABLE, Books, Trade
-from warehouse.law import law_rows
+from warehouse.law import wash_rules
 
 NEW_YORK = ZoneInfo("America/New_York")
 COLUMNS = (
@@ -45,11 +46,11 @@ def run(
     try:
         groups = read_identical(identical) if identical else {}
         file = read_trades(trades_path, as_of)
-        window = int(value_on(law_rows(), "wash_sale_window_days", file.as_of)) if file.trades else 0
-        books = book(file.trades, window, groups)
+        law = wash_rules(file.as_of) if file.trades else Rules()
+        books = book(file.trades, law, groups)
         rejects = file.rejects + [Reject(file.lines[row.trade_id], row.trade_id, row.reason) for row in books.refused]
         rejects.sort()
-        write_books(out, books, window, file.as_of, trades_path.name, rejects)
+        write_books(out, books, law.window_days, file.as_of, trades_path.name, rejects)
     except (Unreadable, LawMissing, OSError) as wrong:
         print(f"thresher lots: {wrong}", file=sys.stderr)
         return 1

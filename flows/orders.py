@@ -9,7 +9,7 @@ from collections import defaultdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from flows.book import book, ledger_trades, window_days
+from flows.book import book, ledger_trades
 from flows.calendar import next_session
 from flows.connectors import Broker, Order, OrderRejected, OrderState, Unavailable
 from flows.day import Day
@@ -22,6 +22,7 @@ from transforms.model import Trade
 from transforms.orders.gates import Evidence, Line, Refusal, cash, refusals, turnover
 from transforms.orders.identity import client_order_id
 from warehouse.db import Warehouse
+from warehouse.law import wash_rules
 
 
 def execute(warehouse: Warehouse, day: Day) -> None:
@@ -122,7 +123,8 @@ def _washed(warehouse: Warehouse, day: Day, lines: list[Line]) -> dict[tuple[str
         for line in lines
     }  # fmt: skip
     trades, _ = ledger_trades(warehouse, day, day.as_of)
-    told = effect(trades, proposed.values(), window_days(day.as_of), day.settings.portfolio.identical)
+    policy = day.settings.portfolio
+    told = effect(trades, proposed.values(), wash_rules(day.as_of, policy.law_policy), policy.identical)
     return {line.key: told.washed[name] for line in lines if (name := client_order_id(*line.key)) in told.washed}
 
 

@@ -11,7 +11,7 @@ from decimal import ROUND_DOWN, Decimal
 
 import numpy as np
 
-from flows.book import ledger_trades, window_days
+from flows.book import ledger_trades
 from flows.calendar import next_session
 from flows.day import Day
 from flows.measure import price_history
@@ -23,6 +23,7 @@ from transforms.harvest.replacement import Replacement, replacements
 from transforms.lots.check import Effect, effect
 from transforms.model import Trade, WashSale
 from warehouse.db import Warehouse
+from warehouse.law import wash_rules
 
 CASH_CUSHION = Decimal("0.98")  # a replacement is bought for a little less than the sale brings: prices move overnight
 SHARE = Decimal("0.0001")
@@ -43,7 +44,7 @@ def propose(warehouse: Warehouse, day: Day) -> None:
     found.sort(key=lambda one: (-one.short_loss_usd, -one.loss_usd, one.account_id, one.security_id))
     sales = {_name(one): _sale(one, on) for one in found if not one.refusal}
     trades, _ = ledger_trades(warehouse, day, day.as_of)
-    told = effect(trades, sales.values(), window_days(on), policy.identical)
+    told = effect(trades, sales.values(), wash_rules(on, policy.law_policy), policy.identical)
     unsafe = _unsafe_accounts(warehouse, day)
     found = [
         one._replace(refusal=one.refusal or _washed(told, one, trades) or _unseen(one, unsafe, policy.identical))
@@ -118,7 +119,7 @@ def _unsafe_accounts(warehouse: Warehouse, day: Day) -> list[tuple[tuple[str, ..
         "SELECT source, line, reason, payload ->> 'symbol' FROM mart.set_aside "
         "WHERE kind = 'activities' AND payload ->> 'kind' = 'trade' AND payload ->> 'side' IS DISTINCT FROM 'sell' "
         "AND coalesce(TRY_CAST(left(payload ->> 'at', 10) AS DATE), $first) >= $first",
-        first=day.as_of - timedelta(days=window_days(day.as_of)),
+        first=day.as_of - timedelta(days=wash_rules(day.as_of).window_days),
     )
     for source, line, reason, symbol in unread.iter_rows():
         unsafe.append(((symbol,) if symbol else (), f"line {line} of {source} was set aside ({reason})"))

@@ -129,6 +129,7 @@ class Portfolio(_Frozen):
     accounts: tuple[Account, ...] = Field(min_length=1)
     banks: tuple[Bank, ...] = ()
     identical: dict[str, str] = {}
+    law_policy: dict[str, str] = {}  # answers to the open questions of sql/law/policy.csv, as its values are written
     targets: dict[str, Fraction] = {}
     bands: Bands = Bands()
     harvest: Harvest = Harvest()

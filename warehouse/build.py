@@ -23,8 +23,11 @@ LAW_COLUMNS = {
     "over_usd": "the bracket starts above this taxable income, USD",
     "category": "category of an expense",
     "value": "the value, in the unit named beside it",
-    "unit": "usd, rate (a fraction), days, line, bool or date",
+    "unit": "usd, rate (a fraction), days, line, bool, date or ratio",
     "citation": "where it stands",
+    "flag": "an open question of law, as [law_policy] of portfolio.toml names it",
+    "favours": "whom the default favours: taxpayer or IRS",
+    "question": "what the default says",
 }
 _COLUMN = re.compile(r"-- (\w+)  +(\S.*)")
 

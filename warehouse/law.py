@@ -6,12 +6,13 @@ with its file and line. Standard library only, because the command line reads th
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
 
 from transforms.law import FILING_STATUSES, LawMissing
+from transforms.lots.rules import Rules, rules
 
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _UNITS = {  # unit -> how its values are written
@@ -21,7 +22,9 @@ _UNITS = {  # unit -> how its values are written
     "line": r"[0-9]{1,2}[a-z]?",
     "bool": r"true|false",
     "date": _DATE,
+    "ratio": r"[0-9]+(\.[0-9]+)?",
 }
+POLICY = "policy.csv"
 _KEYS = {"over_usd": _UNITS["usd"], "category": r"[a-z][a-z0-9_]*"}
 
 
@@ -47,7 +50,7 @@ def law_rows(folder: Path | None = None) -> dict[str, list[dict[str, str]]]:
     >>> law_rows()["wash_sale_window_days"][0]["value"]
     '30'
     """
-    tables = {path.stem: _rows(path) for path in _files(folder)}
+    tables = {path.stem: _rows(path) for path in _files(folder) if path.name != POLICY}
     return {name: rows for name, rows in tables.items() if not any(row["unit"] == "date" for row in rows)}
 
 
@@ -60,9 +63,46 @@ def law_date(table: str, folder: Path | None = None) -> date:
     datetime.date(2011, 1, 1)
     """
     for path in _files(folder):
-        if path.stem == table and len(rows := _rows(path)) == 1 and rows[0]["unit"] == "date":
+        if path.name != POLICY and path.stem == table and len(rows := _rows(path)) == 1 and rows[0]["unit"] == "date":
             return date.fromisoformat(rows[0]["value"])
     raise LawMissing(f"sql/law/{table}.csv does not hold one date: write it with its citation")
+
+
+def policy(answers: Mapping[str, str] | None = None, folder: Path | None = None) -> dict[str, str]:
+    """How the open questions of the law are answered: flag -> value, the defaults of policy.csv below `answers`.
+
+    Errors   LawInvalid at a row without a value of its unit, without a side that it favours or without sources.
+
+    >>> policy()["deep_put_moneyness"], policy({"deep_put_moneyness": "1.5"})["deep_put_moneyness"]
+    ('1.20', '1.5')
+    """
+    path = (folder or law_folder()) / POLICY
+    flags: dict[str, str] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        for row in reader:
+            wrong = (
+                "more or fewer fields than the heading" if None in row or None in row.values()
+                else f"unit {row['unit']!r} is not bool or ratio" if row["unit"] not in ("bool", "ratio")
+                else f"value {row['value']!r} is not written as {row['unit']}"
+                if not re.fullmatch(_UNITS[row["unit"]], row["value"])
+                else f"favours {row['favours']!r} is neither taxpayer nor IRS" if row["favours"] not in ("taxpayer", "IRS")
+                else "no question or no citation" if not (row["question"].strip() and row["citation"].strip())
+                else f"{row['flag']} is said twice" if row["flag"] in flags
+                else ""
+            )  # fmt: skip
+            if wrong:
+                raise LawInvalid(f"{path}:{reader.line_num}: {wrong}")
+            flags[row["flag"]] = row["value"]
+    return flags | dict(answers or {})
+
+
+def wash_rules(on: date, answers: Mapping[str, str] | None = None) -> Rules:
+    """The rules of wash sales on a day, as sql/law and a household's own answers say.
+
+    Errors   LawMissing, LawInvalid; ValueError for an answer to a question that nobody asks.
+    """
+    return rules(law_rows(), policy(answers), on)
 
 
 def law_hash(folder: Path | None = None) -> str:

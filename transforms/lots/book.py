@@ -21,6 +21,7 @@ from datetime import date, timedelta
 
 from transforms.exact import apportioned
 from transforms.lots.relief import Taken, relieved, trade_order
+from transforms.lots.rules import Rules
 from transforms.lots.term import term
 from transforms.model import Books, Disposal, Lot, Trade, WashSale
 
@@ -28,11 +29,11 @@ REPLACED = "26 USC 1091(a), (d); Treas. Reg. 1.1091-1, 1.1091-2"
 REPLACED_IN_DEFERRED = "26 USC 1091(a); Rev. Rul. 2008-5"
 
 
-def book(trades: Iterable[Trade], window_days: int, identical: Mapping[str, str] | None = None) -> Books:
+def book(trades: Iterable[Trade], rules: Rules, identical: Mapping[str, str] | None = None) -> Books:
     """Book a household's trades.
 
     Law      26 USC 1012, 1091, 1222, 1223(3); Treas. Reg. 1.1012-1(c), 1.1091-1, 1.1091-2; Rev. Rul. 2008-5.
-    Window   `window_days` before to after the sale, ends included (30: 26 USC 1091(a)).
+    Window   `rules.window_days` before to after the sale, ends included (30: 26 USC 1091(a)).
     Order    sales in trade order; inside a sale the lots by acquisition; replacements in trade order. A share
              replaces once. A taxable purchase before the sale counts for the shares still held at the end of
              that day, a deferred one in full; the sold lot itself never.
@@ -45,7 +46,7 @@ def book(trades: Iterable[Trade], window_days: int, identical: Mapping[str, str]
     >>> def trade(name, is_buy, usd, month, day):
     ...     on = date(2025, month, day)
     ...     return Trade(name, "broker", "XYZ", is_buy, 100 * 10**9, usd * 100, on, None, False)
-    >>> books = book([trade("A", True, 1000, 1, 6), trade("S", False, 750, 3, 10), trade("B", True, 800, 3, 25)], 30)
+    >>> books = book([trade("A", True, 1000, 1, 6), trade("S", False, 750, 3, 10), trade("B", True, 800, 3, 25)], Rules())
     >>> [(d.disallowed, d.gain) for d in books.disposals], [(lot.lot_id, lot.basis) for lot in books.lots]
     ([(25000, 0)], [('B', 105000)])
     """
@@ -58,7 +59,7 @@ def book(trades: Iterable[Trade], window_days: int, identical: Mapping[str, str]
             groups[same.get(trade.security_id, trade.security_id)].append(trade)
     books = Books([], [], [], refused)
     for group in groups.values():
-        _book_group(group, takes, timedelta(days=window_days), books)
+        _book_group(group, takes, rules, books)
     books.disposals.sort(key=lambda row: row.sold_on)
     books.lots.sort(key=lambda lot: (lot.account_id, lot.security_id, lot.acquired_on, lot.lot_id.encode()))
     return books
@@ -106,7 +107,8 @@ class _Loss:
     replaced: int = 0
 
 
-def _book_group(trades: list[Trade], takes: Mapping[str, list[Taken]], window: timedelta, books: Books) -> None:
+def _book_group(trades: list[Trade], takes: Mapping[str, list[Taken]], rules: Rules, books: Books) -> None:
+    window = timedelta(days=rules.window_days)
     lots: dict[str, _Lot] = {}
     bought: deque[_Lot] = deque()
     waiting: deque[_Loss] = deque()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from transforms.lots.book import book
+from transforms.lots.rules import Rules
 from transforms.model import Books, Refused, Trade, WashSale
 
 
@@ -29,7 +30,7 @@ class Effect(NamedTuple):
 
 
 def effect(
-    trades: Iterable[Trade], proposed: Iterable[Trade], window_days: int, identical: Mapping[str, str] | None = None
+    trades: Iterable[Trade], proposed: Iterable[Trade], rules: Rules, identical: Mapping[str, str] | None = None
 ) -> Effect:
     """Book the history with the proposed trades and say which of them wash.
 
@@ -41,7 +42,7 @@ def effect(
     same = identical or {}
     groups = {same.get(trade.security_id, trade.security_id) for trade in asked.values()}
     near = [trade for trade in trades if same.get(trade.security_id, trade.security_id) in groups]
-    books = book([*near, *asked.values()], window_days, same)
+    books = book([*near, *asked.values()], rules, same)
     found: dict[str, list[WashSale]] = {}
     for match in books.wash_sales:
         for trade_id in {match.trade_id, match.replacement_lot_id} & asked.keys():
