@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from transforms.lots.book import book
 from transforms.lots.rules import Rules
-from transforms.model import Books, Refused, Trade, WashSale
+from transforms.model import Books, Event, Refused, Trade, WashSale
 
 
 class Washed(NamedTuple):
@@ -30,7 +30,7 @@ class Effect(NamedTuple):
 
 
 def effect(
-    trades: Iterable[Trade], proposed: Iterable[Trade], rules: Rules, identical: Mapping[str, str] | None = None
+    trades: Iterable[Event], proposed: Iterable[Trade], rules: Rules, identical: Mapping[str, str] | None = None
 ) -> Effect:
     """Book the history with the proposed trades and say which of them wash.
 

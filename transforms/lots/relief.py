@@ -1,77 +1,359 @@
-"""Which sale takes how many shares of which lot.
+"""Which event takes how many shares of which lot.
 
-Relief looks at quantities only, never at dollars, so it can be settled for the whole history before the first
-wash sale is matched. That is what lets the matching ask how much of a lot is "still held at the end of the
-day" without going round in a circle.
+Relief looks at quantities and, for the methods that go by cost, at what was paid; never at what a wash sale
+added. So it can be settled for the whole history before the first loss is matched, and the matching may ask how
+much of a lot is "still held at the end of the day" without going round in a circle.
 """
 
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from fractions import Fraction
+from typing import NamedTuple
 
-from transforms.exact import NANO, decimal, nano_shares, shares_text
-from transforms.model import Refused, Trade
+from transforms.exact import NANO, decimal, half_up, nano_shares, shares_text
+from transforms.lots.methods import Choice, ordered
+from transforms.model import Action, Event, Exercise, Move, Refused, Trade
 
 Taken = tuple[str, int]  # lot_id, nano-shares
+Holding = tuple[str, str, bool]  # account_id, security_id, is it owed
 
 
-def trade_order(trade: Trade) -> tuple:
-    """The one order in which trades happen.
+class Relief(NamedTuple):
+    """What each event takes, in order of acquisition; of an exercise that delivers shares also these.
 
-    Order    day; then buys of which only the day is known, timed trades by the clock, sells of which only the
-             day is known; at one instant buys before sells, of buys the taxable before the deferred account;
-             then trade_id bytewise.
+    `skipped` are the refused events, and those that say again what a company did.
     """
-    timed = trade.traded_at is not None
+
+    takes: dict[str, list[Taken]]
+    delivered: dict[str, list[Taken]]
+    refused: list[Refused]
+    skipped: set[str]
+
+
+def trade_order(event: Event, taxable_first: bool = True) -> tuple:
+    """The one order in which things happen.
+
+    Order    day; then what companies do; then of events of which only the day is known what moves and what is bought,
+             timed events by the clock, then sales and exercises of which only the day is known; at one instant moves and
+             purchases before sales, of purchases (policy same_time_taxable_first) the taxable before the deferred
+             account; then trade_id bytewise.
+    """
+    if isinstance(event, Action):
+        return event.traded_on, -2, "", 0, False, event.trade_id.encode()
+    day = _WITHIN_A_DAY[type(event)] if not isinstance(event, Trade) else 0 if event.is_buy else 2
+    timed = event.traded_at is not None
     return (
-        trade.traded_on,
-        1 if timed else 0 if trade.is_buy else 2,
-        trade.traded_at.isoformat() if trade.traded_at is not None else "",
-        not trade.is_buy,
-        trade.is_buy and trade.is_deferred,
-        trade.trade_id.encode(),
+        event.traded_on,
+        1 if timed else day,
+        event.traded_at.isoformat() if event.traded_at is not None else "",
+        day,
+        day == 0 and event.is_deferred == taxable_first,
+        event.trade_id.encode(),
     )
 
 
-def relieved(trades: Iterable[Trade]) -> tuple[dict[str, list[Taken]], list[Refused]]:
-    """The lots that each sale takes, in order of acquisition, and the sales that cannot be.
+_WITHIN_A_DAY: dict[type, int] = {Move: -1, Exercise: 3}
+
+
+def relieved(events: Sequence[Event], groups: Mapping[str, str] | None = None, window_days: int = 0) -> Relief:
+    """The lots that each event takes, and the events that cannot be.
 
     Law      Treas. Reg. 1.1012-1(c): the lots identified, else first in, first out; each account by itself.
-    Order    trades in `trade_order`; lots by (acquired_on, trade_id bytewise). A deferred account is FIFO always.
-    Omits    average cost, short sales (a sale of more than is held is refused whole).
+    Order    events in `trade_order`; lots by (acquired_on, lot_id bytewise), or by the method of the sale (methods.py).
+             A deferred account is first in, first out always.
+    Omits    (each is refused by name) a short sale or a put beside shares of the same group (26 USC 1233(b), 1259); a
+             short sale closed within the window of a sale of such shares (1091(e)(1)); what a company does while options
+             on its shares are open, or (but for a split or a new symbol) while its shares are owed; short sales in a
+             deferred account; average cost of a gift.
     """
-    queues: dict[tuple[str, str], list[tuple[date, bytes, str]]] = defaultdict(list)
-    spent: dict[tuple[str, str], int] = defaultdict(int)
-    left: dict[str, int] = {}
-    takes: dict[str, list[Taken]] = {}
-    refused: list[Refused] = []
-    for trade in trades:
-        holding = trade.account_id, trade.security_id
-        queue = queues[holding]
-        if trade.is_buy:
-            insort(queue, (trade.traded_on, trade.trade_id.encode(), trade.trade_id))
-            left[trade.trade_id] = trade.quantity
-            continue
-        taken = _picked(trade, queue, left)
-        if not isinstance(taken, Refused) and (trade.is_deferred or not trade.picks):
-            taken = _fifo(trade, queue, left)
-        if isinstance(taken, Refused):
-            refused.append(taken)
-            continue
-        takes[trade.trade_id] = taken
+    walk = _Relief(events, groups or {}, window_days)
+    for event in events:
+        if isinstance(event, Trade):
+            walk.trade(event)
+        elif isinstance(event, Move):
+            walk.move(event)
+        elif isinstance(event, Exercise):
+            walk.exercise(event)
+        else:
+            walk.act(event)
+    return walk.said
+
+
+def scaled(quantities: Sequence[int], ratio: Fraction) -> list[int]:
+    """Quantities times a ratio, by cumulative rounding, so that they add up to the whole's.
+
+    >>> scaled([10, 10, 10], Fraction(1, 4))
+    [3, 2, 3]
+    """
+    before, after, made = 0, 0, []
+    for quantity in quantities:
+        after += quantity
+        made.append(_times(after, ratio) - _times(before, ratio))
+        before = after
+    return made
+
+
+def _times(quantity: int, ratio: Fraction) -> int:
+    return half_up(quantity * ratio.numerator, ratio.denominator)
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The lots of one holding in order of acquisition; empty ones are stepped over and now and then thrown out."""
+
+    lots: list[tuple[date, bytes, str]] = field(default_factory=list)
+    left: dict[str, int] = field(default_factory=dict)
+    spent: int = 0
+
+    def add(self, acquired_on: date, lot_id: str, quantity: int) -> None:
+        if lot_id in self.left:
+            self.spent -= not self.left[lot_id]
+            self.left[lot_id] += quantity
+        else:
+            insort(self.lots, (acquired_on, lot_id.encode(), lot_id))
+            self.left[lot_id] = quantity
+
+    def take(self, taken: list[Taken]) -> None:
         for lot_id, quantity in taken:
-            left[lot_id] -= quantity
-            spent[holding] += not left[lot_id]
+            self.left[lot_id] -= quantity
+            self.spent += not self.left[lot_id]
         gone = 0  # first in, first out leaves empty lots in front; picks leave them anywhere
-        while gone < len(queue) and not left[queue[gone][2]]:
+        while gone < len(self.lots) and not self.left[self.lots[gone][2]]:
+            del self.left[self.lots[gone][2]]
             gone += 1
-        del queue[:gone]
-        spent[holding] -= gone
-        if spent[holding] > 32 and spent[holding] * 2 > len(queue):  # step over few empty lots, never over many
-            queue[:] = [lot for lot in queue if left[lot[2]]]
-            spent[holding] = 0
-    return takes, refused
+        del self.lots[:gone]
+        self.spent -= gone
+        if self.spent > 32 and self.spent * 2 > len(self.lots):  # step over few empty lots, never over many
+            self.lots = self.open()
+            self.left = {lot_id: self.left[lot_id] for *_, lot_id in self.lots}
+            self.spent = 0
+
+    def open(self) -> list[tuple[date, bytes, str]]:
+        return [lot for lot in self.lots if self.left[lot[2]]]
+
+
+class _Relief:
+    def __init__(self, events: Sequence[Event], groups: Mapping[str, str], window_days: int) -> None:
+        self.events = events
+        self.groups = groups
+        self.window_days = window_days
+        self.said = Relief({}, {}, [], set())
+        self.queues: dict[Holding, _Queue] = defaultdict(_Queue)
+        self.cost: dict[tuple[str, str], Fraction] = {}  # (security, lot_id) -> cents a nano-share, as bought
+        self.gifts: set[str] = set()  # lots with a basis of their own for a loss
+        self.deferred: set[str] = set()
+        self.options: dict[str, Trade] = {}  # by security
+        self.acts: dict[tuple[str, str, date], Action] = {}
+        self.has_hedges = False
+
+    def trade(self, trade: Trade) -> None:
+        holding = trade.account_id, trade.security_id, trade.is_short
+        if not trade.opens:
+            if trade.is_short and trade.option is None and (fault := self._sold_beside(trade)):
+                self._refuse(trade.trade_id, fault)
+                return
+            self._take(trade, holding, trade.quantity, trade.is_deferred)
+            return
+        if trade.is_deferred:
+            self.deferred.add(trade.account_id)
+        if trade.option is not None:
+            self.options[trade.security_id] = trade
+        if fault := self._against_the_box(trade):
+            self._refuse(trade.trade_id, fault)
+            return
+        self.queues[holding].add(trade.traded_on, trade.trade_id, trade.quantity)
+        self.cost[trade.security_id, trade.trade_id] = Fraction(trade.amount, trade.quantity)
+        if trade.loss_amount is not None:
+            self.gifts.add(trade.trade_id)
+
+    def move(self, move: Move) -> None:
+        holding = move.account_id, move.security_id, False
+        acquired = {lot_id: on for on, _, lot_id in self.queues[holding].lots}
+        if not self._take(move, holding, move.quantity, move.is_deferred) or move.to_account_id is None:
+            return
+        target = self.queues[move.to_account_id, move.security_id, False]
+        if move.to_is_deferred:
+            self.deferred.add(move.to_account_id)
+        if move.is_deferred and not move.to_is_deferred:
+            target.add(move.traded_on, move.trade_id, move.quantity)
+            self.cost[move.security_id, move.trade_id] = Fraction(move.amount, move.quantity)
+            return
+        for lot_id, quantity in self.said.takes[move.trade_id]:
+            target.add(acquired[lot_id], lot_id, quantity)
+
+    def exercise(self, exercise: Exercise) -> None:
+        holding = exercise.account_id, exercise.security_id, exercise.is_short
+        stock = exercise.account_id, exercise.option.underlying_id, False
+        if not exercise.is_buy:
+            contracts = sum(self.queues[holding].left.values())
+            if contracts < exercise.quantity:
+                self._refuse(exercise.trade_id, _oversell(exercise, exercise.security_id, exercise.quantity, contracts))
+                return
+            if not self._take(exercise, stock, exercise.shares, exercise.is_deferred):
+                return
+            self.said.delivered[exercise.trade_id] = self.said.takes.pop(exercise.trade_id)
+        contract = exercise._replace(picks=(), method="fifo")
+        if self._take(contract, holding, exercise.quantity, exercise.is_deferred) and exercise.is_buy:
+            self.queues[stock].add(exercise.traded_on, exercise.trade_id, exercise.shares)
+
+    def act(self, action: Action) -> None:
+        what = action.kind, action.security_id, action.traded_on
+        first = self.acts.setdefault(what, action)
+        if first is not action:
+            if first._replace(trade_id="") != action._replace(trade_id=""):
+                self._refuse(action.trade_id, f"contradicts {first.trade_id}, the same {action.kind} of the same day")
+            self.said.skipped.add(action.trade_id)
+            return
+        holdings = [(key, queue) for key, queue in self.queues.items() if key[1] == action.security_id]
+        if fault := self._unmodelled(action, [key for key, queue in holdings if queue.open()]):
+            self._refuse(action.trade_id, fault)
+            return
+        made = {}
+        for key, queue in holdings:
+            lots = queue.open()
+            left = scaled([queue.left[lot_id] for *_, lot_id in lots], action.ratio)
+            if 0 in left:
+                lost = lots[left.index(0)][2]
+                self._refuse(action.trade_id, f"lot {lost} would be less than nine decimals can say")
+                return
+            made[key] = [(on, lot_id, quantity) for (on, _, lot_id), quantity in zip(lots, left, strict=True)]
+        if action.kind == "return_of_capital":
+            return
+        to = action.new_security_id or action.security_id
+        for (account_id, security_id, is_short), rows in made.items():
+            if action.kind != "spin_off":
+                self.queues[account_id, security_id, is_short] = _Queue()
+            for on, lot_id, quantity in rows:
+                self.queues[account_id, to, is_short].add(on, lot_id, quantity)
+                if (
+                    action.kind in ("split", "symbol_change")
+                    and (was := self.cost.get((security_id, lot_id))) is not None
+                ):
+                    self.cost[to, lot_id] = was / action.ratio
+                elif action.kind in ("spin_off", "merger"):
+                    self.cost.pop((to, lot_id), None)
+
+    def _take(self, event: Trade | Move | Exercise, holding: Holding, quantity: int, is_deferred: bool) -> bool:
+        queue = self.queues[holding]
+        try:
+            taken = self._picked(event, holding, quantity, queue)
+            if is_deferred or not taken:
+                taken = self._in_order(event, holding, quantity, queue, "fifo" if is_deferred else event.method)
+        except ValueError as wrong:
+            self._refuse(event.trade_id, str(wrong))
+            return False
+        self.said.takes[event.trade_id] = taken
+        queue.take(taken)
+        return True
+
+    def _in_order(
+        self, event: Trade | Move | Exercise, holding: Holding, quantity: int, queue: _Queue, method: str
+    ) -> list[Taken]:
+        lots: Iterable[tuple[date, bytes, str]] = queue.lots
+        if method == "average" and (gift := self.gifts & queue.left.keys()):
+            raise ValueError(f"average cost of a gift ({min(gift)}) is not modelled")
+        if method not in ("fifo", "average"):
+            lots = self._by_method(queue.open(), holding[1], method)
+        need, taken = quantity, []
+        for on, _, lot_id in lots:
+            part = min(need, queue.left[lot_id])
+            if part:
+                taken.append((on, lot_id, part))
+                need -= part
+            if not need:
+                if lots is not queue.lots:
+                    taken.sort(key=lambda lot: (lot[0], lot[1].encode()))
+                return [(lot_id, part) for _, lot_id, part in taken]
+        raise ValueError(_oversell(event, holding[1], quantity, quantity - need))
+
+    def _by_method(
+        self, lots: list[tuple[date, bytes, str]], security_id: str, method: str
+    ) -> list[tuple[date, bytes, str]]:
+        choices = []
+        for on, _, lot_id in lots:
+            cost = self.cost.get((security_id, lot_id))
+            if cost is None:
+                raise ValueError(f"lot {lot_id} was not simply bought: name the lots, {method} is not modelled for it")
+            choices.append(Choice(lot_id, on, on, cost))
+        return [(lot.acquired_on, lot.lot_id.encode(), lot.lot_id) for lot in ordered(choices, method)]
+
+    def _picked(self, event: Trade | Move | Exercise, holding: Holding, quantity: int, queue: _Queue) -> list[Taken]:
+        """The picks of an event in order of acquisition, none without picks.
+
+        Errors   ValueError when they cannot be followed.
+        """
+        wanted: dict[str, int] = defaultdict(int)
+        for lot_id, picked in event.picks:
+            wanted[lot_id] += picked
+        if wanted and sum(wanted.values()) != quantity:
+            raise ValueError("its lots do not add up to the quantity sold")
+        taken = [(lot_id, wanted.pop(lot_id)) for *_, lot_id in queue.lots if lot_id in wanted] if wanted else []
+        for lot_id in wanted:
+            raise ValueError(f"lot {lot_id} is not an open lot of {holding[1]} in {holding[0]}")
+        for lot_id, picked in taken:
+            if picked > queue.left[lot_id]:
+                missing = _short(picked - queue.left[lot_id])
+                raise ValueError(f"takes more from lot {lot_id} than is left: {missing} missing")
+        return taken
+
+    def _refuse(self, trade_id: str, reason: str) -> None:
+        self.said.refused.append(Refused(trade_id, reason))
+        self.said.skipped.add(trade_id)
+
+    def _group(self, security_id: str) -> str:
+        return self.groups.get(security_id, security_id)
+
+    def _against_the_box(self, trade: Trade) -> str:
+        """Shares and what is owed of them (or a put on them) may not stand side by side."""
+        is_put = trade.option is not None and trade.option.right == "put" and not trade.is_short
+        is_hedge = is_put or (trade.is_short and trade.option is None)
+        if is_hedge and trade.is_deferred:
+            return "" if is_put else "a short sale in a deferred account is not modelled"
+        self.has_hedges |= is_hedge
+        if trade.is_deferred or not self.has_hedges or (trade.option is not None and not is_put):
+            return ""
+        group = self._group(trade.option.underlying_id if trade.option is not None else trade.security_id)
+        for (account_id, security_id, is_short), queue in self.queues.items():
+            if account_id in self.deferred or not queue.open():
+                continue
+            known = self.options.get(security_id)
+            held_put = known is not None and known.option is not None and known.option.right == "put" and not is_short
+            if known is not None and known.option is not None:
+                other_hedges, other = held_put, self._group(known.option.underlying_id)
+            else:
+                other_hedges, other = is_short, self._group(security_id)
+            if other == group and other_hedges != is_hedge and (known is None or held_put):
+                owed = "a put" if held_put or is_put else "a short position"
+                return (
+                    f"{owed} beside shares of {group} ({security_id} in {account_id}) is not modelled "
+                    "(26 USC 1233(b), 1259: the holding period, a constructive sale)"
+                )
+        return ""
+
+    def _sold_beside(self, close: Trade) -> str:
+        group = self._group(close.security_id)
+        for event in self.events:
+            if (
+                isinstance(event, Trade) and not event.opens and not event.is_short and not event.is_deferred
+                and self._group(event.security_id) == group
+                and abs((event.traded_on - close.traded_on).days) <= self.window_days
+            ):  # fmt: skip
+                return f"a short sale closed within {self.window_days} days of a sale ({event.trade_id}) is not modelled (26 USC 1091(e)(1))"
+        return ""
+
+    def _unmodelled(self, action: Action, holdings: list[Holding]) -> str:
+        for security_id, trade in self.options.items():
+            assert trade.option is not None
+            if trade.option.underlying_id == action.security_id and any(
+                queue.open() for key, queue in self.queues.items() if key[1] == security_id
+            ):
+                return f"{action.kind} of {action.security_id} while {security_id} is open is not modelled: its terms change"
+        if action.kind not in ("split", "symbol_change") and any(is_short for *_, is_short in holdings):
+            return f"{action.kind} of {action.security_id} while shares of it are owed is not modelled"
+        return ""
 
 
 def read_picks(text: str) -> tuple[tuple[str, int], ...]:
@@ -94,37 +376,11 @@ def read_picks(text: str) -> tuple[tuple[str, int], ...]:
     return tuple(picks)
 
 
-def _fifo(trade: Trade, queue: list[tuple[date, bytes, str]], left: dict[str, int]) -> list[Taken] | Refused:
-    need, taken = trade.quantity, []
-    for *_, lot_id in queue:
-        part = min(need, left[lot_id])
-        if part:
-            taken.append((lot_id, part))
-            need -= part
-        if not need:
-            return taken
-    return Refused(
-        trade.trade_id,
-        f"oversell: {trade.account_id} holds {_short(trade.quantity - need)} of {trade.security_id} on "
-        f"{trade.traded_on}, {_short(need)} too few",
+def _oversell(event: Trade | Move | Exercise, security_id: str, quantity: int, held: int) -> str:
+    return (
+        f"oversell: {event.account_id} holds {_short(held)} of {security_id} on {event.traded_on}, "
+        f"{_short(quantity - held)} too few"
     )
-
-
-def _picked(trade: Trade, queue: list[tuple[date, bytes, str]], left: dict[str, int]) -> list[Taken] | Refused:
-    """The picks of a sale in order of acquisition, or why they cannot be followed."""
-    wanted: dict[str, int] = defaultdict(int)
-    for lot_id, quantity in trade.picks:
-        wanted[lot_id] += quantity
-    if trade.picks and sum(wanted.values()) != trade.quantity:
-        return Refused(trade.trade_id, "its lots do not add up to the quantity sold")
-    taken = [(lot_id, wanted.pop(lot_id)) for *_, lot_id in queue if lot_id in wanted] if wanted else []
-    for lot_id in wanted:
-        return Refused(trade.trade_id, f"lot {lot_id} is not an open lot of {trade.security_id} in {trade.account_id}")
-    for lot_id, quantity in taken:
-        if quantity > left[lot_id]:
-            missing = _short(quantity - left[lot_id])
-            return Refused(trade.trade_id, f"takes more from lot {lot_id} than is left: {missing} missing")
-    return taken
 
 
 def _short(nano: int) -> str:

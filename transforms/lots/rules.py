@@ -18,7 +18,7 @@ class Rules(NamedTuple):
     window_days: int = 30
     digital_assets_from: date | None = None  # None while the rule does not reach them
     same_time_taxable_first: bool = True
-    presale_purchase_must_be_held: bool = True
+    presale_held_to_day_end: bool = True
     older_lot_replaces: bool = True
     all_deferred_replace: bool = True
     deep_put_moneyness: Decimal = Decimal("1.20")
