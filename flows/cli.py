@@ -103,6 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     lots.add_argument("--as-of", type=_day, metavar="DATE", help="default: the last day of the file")
     lots.add_argument("--strict", action="store_true", help="exit with 2 when a row was rejected")
+    lots.add_argument(
+        "--policy",
+        type=_answer,
+        action="append",
+        default=[],
+        metavar="FLAG=VALUE",
+        help="answer an open question of law otherwise than sql/law/policy.csv does; may be repeated",
+    )
     ask = add("ask", _ask, "ask a ready question; without a name, list them")
     ask.add_argument("name", nargs="?")
     sql = add("sql", _sql, "run a query on the published snapshot")
@@ -121,6 +129,13 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2022-10-14") from None
+
+
+def _answer(text: str) -> tuple[str, str]:
+    flag, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FLAG=VALUE")
+    return flag.strip(), value.strip()
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -169,7 +184,7 @@ def _one_day(options: argparse.Namespace, settings: "Settings", *, is_demo: bool
 def _lots(options: argparse.Namespace) -> int:
     from flows.lots_door import run
 
-    return run(options.file, options.out, options.identical, options.as_of, options.strict)
+    return run(options.file, options.out, options.identical, options.as_of, options.strict, dict(options.policy))
 
 
 def _ask(options: argparse.Namespace) -> int:

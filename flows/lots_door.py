@@ -5,29 +5,23 @@ The standard library only, so that ten rows are answered at once.
 
 import csv
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
-from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from flows.csv_file import SURPLUS, Unreadable, csv_rows
-from transforms.exact import decimal, nano_shares, shares_text, trade_cents, usd_text
+from flows.lots_rows import COLUMNS, read_event, restated
+from transforms.exact import shares_text, usd_text
 from transforms.law import LawMissing
 from transforms.lots.book import book
-from transforms.lots.relief import read_picks
-from transforms.lots.rules import Rules
+from transforms.lots.rules import Rules, Unasked
 from transforms.lots.term import is_provisional
-from transforms.model import DEFERRED, OWNERS, TAXABLE, Books, Trade
+from transforms.model import Books, Event
 from warehouse.law import wash_rules
 
 NEW_YORK = ZoneInfo("America/New_York")
-COLUMNS = (
-    "trade_id", "account_id", "account_type", "owner", "security_id", "side", "quantity", "price_usd", "fee_usd",
-    "traded_at", "lots",
-)  # fmt: skip
-OPTIONAL = ("lots",)
 
 
 class Reject(NamedTuple):
@@ -37,21 +31,27 @@ class Reject(NamedTuple):
 
 
 def run(
-    trades_path: Path, out: Path, identical: Path | None = None, as_of: date | None = None, strict: bool = False
+    trades_path: Path,
+    out: Path,
+    identical: Path | None = None,
+    as_of: date | None = None,
+    strict: bool = False,
+    policy: Mapping[str, str] | None = None,
 ) -> int:
     """Book one household's file and write the four tables; the exit code of `thresher lots`.
+
+    `policy` answers open questions of law otherwise than sql/law/policy.csv does.
 
     Errors   1 the file cannot be read; 2 with `strict` when a row was rejected; else 0.
     """
     try:
         groups = read_identical(identical) if identical else {}
-        file = read_trades(trades_path, as_of)
-        law = wash_rules(file.as_of) if file.trades else Rules()
-        books = book(file.trades, law, groups)
+        file = read_trades(trades_path, as_of, policy)
+        books = book(file.trades, file.rules, groups)
         rejects = file.rejects + [Reject(file.lines[row.trade_id], row.trade_id, row.reason) for row in books.refused]
         rejects.sort()
-        write_books(out, books, law.window_days, file.as_of, trades_path.name, rejects)
-    except (Unreadable, LawMissing, OSError) as wrong:
+        write_books(out, books, file.rules.window_days, file.as_of, trades_path.name, rejects)
+    except (Unreadable, LawMissing, Unasked, OSError) as wrong:
         print(f"thresher lots: {wrong}", file=sys.stderr)
         return 1
     for reject in rejects:
@@ -65,50 +65,120 @@ def run(
 
 
 class TradeFile(NamedTuple):
-    """Trades that are well formed, the rows that are not, the line of every trade, and how many rows are later."""
+    """Events that are well formed, the rows that are not, the line of every trade_id, and how many rows are later."""
 
-    trades: list[Trade]
+    trades: list[Event]
     rejects: list[Reject]
     lines: dict[str, int]
     as_of: date
     later: int
+    rules: Rules
 
 
-def read_trades(path: Path, as_of: date | None = None) -> TradeFile:
+Dated = tuple[int, dict[str, str], tuple[date, time | None] | ValueError]
+Accounts = dict[str, tuple[str, str, int]]  # account_id -> type, owner, the line that said so first
+
+
+def read_trades(path: Path, as_of: date | None = None, policy: Mapping[str, str] | None = None) -> TradeFile:
     """Read a file up to `as_of`, by default its own last day; a later row is left out whatever else it says.
 
-    Errors   Unreadable.
+    Errors   Unreadable, LawMissing.
     """
-    dated: list[tuple[int, dict[str, str], tuple[date, time | None] | ValueError]] = []
-    for line, row in csv_rows(path, [name for name in COLUMNS if name not in OPTIONAL]):
-        try:
-            dated.append((line, row, traded_when(row["traded_at"])))
-        except ValueError as wrong:
-            dated.append((line, row, wrong))
-    as_of = as_of or max((when[0] for _, _, when in dated if isinstance(when, tuple)), default=date.min)
-    trades: list[Trade] = []
+    rows = [(line, row, _when(row)) for line, row in csv_rows(path, list(COLUMNS))]
     rejects: list[Reject] = []
     lines: dict[str, int] = {}
-    accounts: dict[str, tuple[str, str, int]] = {}
-    later = 0
-    for line, row, when in dated:
+    known = as_of or max((when[0] for _, _, when in rows if isinstance(when, tuple)), default=date.min)
+    rules = wash_rules(known, policy) if rows else Rules()
+    kept, later = [], 0
+    for line, row, when in rows:
         trade_id = row["trade_id"].strip()
-        if isinstance(when, tuple) and when[0] > as_of:
+        if isinstance(when, tuple) and when[0] > known:
             later += 1
             lines.setdefault(trade_id, line)
-            continue
-        try:
-            if not trade_id:
-                raise ValueError("trade_id is empty")
-            if trade_id in lines:
-                raise ValueError(f"trade_id {trade_id} stands on line {lines[trade_id]} already; that row counts")
+        elif not trade_id:
+            rejects.append(Reject(line, trade_id, "trade_id is empty"))
+        elif trade_id in lines:
+            reason = f"trade_id {trade_id} stands on line {lines[trade_id]} already; that row counts"
+            rejects.append(Reject(line, trade_id, reason))
+        else:
             lines[trade_id] = line
+            kept.append((line, row, when))
+    events: list[Event] = []
+    accounts: Accounts = {}
+    for line, row, when in _corrected(kept, rejects):
+        try:
             if isinstance(when, ValueError):
                 raise when
-            trades.append(_trade(row, when, line, accounts))
+            if when[0] > known:  # a correction has moved it there
+                later += 1
+                continue
+            events.append(event_of(row, when, line, accounts, rules))
         except ValueError as wrong:
-            rejects.append(Reject(line, trade_id, str(wrong)))
-    return TradeFile(trades, rejects, lines, as_of, later)
+            rejects.append(Reject(line, row["trade_id"].strip(), str(wrong)))
+    return TradeFile(events, rejects, lines, known, later, rules)
+
+
+def event_of(row: dict[str, str], when: tuple[date, time | None], line: int, accounts: Accounts, rules: Rules) -> Event:
+    """The event of a row; its accounts are entered in `accounts` when it is sound.
+
+    Errors   ValueError, also when the row says something else of an account than an earlier one.
+    """
+    if SURPLUS in row:
+        raise ValueError(f"the row has more fields than the header: {row[SURPLUS]!r}")
+    said = [(row["account_id"].strip(), row["account_type"].strip(), row["owner"].strip())]
+    if (row.get("kind") or "").strip() == "transfer":
+        to = (row.get(column) or "" for column in ("to_account_id", "to_account_type", "to_owner"))
+        said.append(tuple(text.strip() for text in to))  # type: ignore[arg-type]
+    event = read_event(row, said[0][1], said[0][2], *when, rules)
+    for account_id, account_type, owner in said:
+        first_type, first_owner, first_line = accounts.get(account_id, (account_type, owner, line))
+        if (first_type, first_owner) != (account_type, owner):
+            raise ValueError(f"account {account_id} is {first_type} of {first_owner} on line {first_line}")
+    for account_id, account_type, owner in said:
+        accounts.setdefault(account_id, (account_type, owner, line))
+    return event
+
+
+def _corrected(rows: list[Dated], rejects: list[Reject]) -> Iterator[Dated]:
+    """The rows as their corrections restate them, in the order of the file; what a correction takes back is gone."""
+    by_id = {row["trade_id"].strip(): (line, row) for line, row, _ in rows}
+    corrections: dict[str, str] = {}
+    for line, row, _ in rows:
+        if (row.get("kind") or "").strip() != "correction":
+            continue
+        trade_id, target = row["trade_id"].strip(), (row.get("corrects") or "").strip()
+        if target not in by_id:
+            rejects.append(
+                Reject(line, trade_id, f"corrects {target!r}, which is no row of this file up to its last day")
+            )
+        elif target in corrections:
+            reason = f"{corrections[target]} corrects {target} already; correct {corrections[target]}"
+            rejects.append(Reject(line, trade_id, reason))
+        else:
+            corrections[target] = trade_id
+    for line, row, when in rows:
+        if (row.get("kind") or "").strip() == "correction":
+            continue
+        trade_id, last = row["trade_id"].strip(), row
+        while trade_id in corrections:
+            trade_id = corrections[trade_id]
+            line, last = by_id[trade_id]
+            row = restated(row, last)
+        if last is row or not _takes_back(last):
+            yield line, row, when if last is row else _when(row)
+
+
+def _takes_back(correction: dict[str, str]) -> bool:
+    """A correction to a quantity of zero: the trade was busted."""
+    text = correction["quantity"].strip()
+    return bool(text) and not text.strip("0.")
+
+
+def _when(row: dict[str, str]) -> tuple[date, time | None] | ValueError:
+    try:
+        return traded_when(row["traded_at"])
+    except ValueError as wrong:
+        return wrong
 
 
 def read_identical(path: Path) -> dict[str, str]:
@@ -140,58 +210,6 @@ def traded_when(text: str) -> tuple[date, time | None]:
     except (ValueError, OverflowError):
         raise ValueError(f"traded_at {text!r} is not a date like 2025-03-10 or an ISO timestamp") from None
     return at.date(), at.time()
-
-
-def _trade(
-    row: dict[str, str], when: tuple[date, time | None], line: int, accounts: dict[str, tuple[str, str, int]]
-) -> Trade:
-    if SURPLUS in row:
-        raise ValueError(f"the row has more fields than the header: {row[SURPLUS]!r}")
-    kind, side = row.get("kind", "").strip(), row["side"].strip()
-    if kind and kind != side:
-        raise ValueError(f"kind {kind!r} is not modelled; only buys and sells are")
-    _one_of("side", side, ("buy", "sell"))
-    account_id, security_id = _given("account_id", row), _given("security_id", row)
-    account_type = _one_of("account_type", row["account_type"].strip(), TAXABLE | DEFERRED)
-    owner = _one_of("owner", row["owner"].strip(), OWNERS)
-    first_type, first_owner, first_line = accounts.get(account_id, (account_type, owner, line))
-    if (first_type, first_owner) != (account_type, owner):
-        raise ValueError(f"account {account_id} is {first_type} of {first_owner} on line {first_line}")
-    quantity = nano_shares(_number("quantity", row, lambda q: q > 0, "above zero"))
-    price = _number("price_usd", row, lambda p: p >= 0, "zero or more")
-    fee = _number("fee_usd", row, lambda f: f >= 0, "zero or more")
-    is_buy = side == "buy"
-    amount = trade_cents(decimal(row["quantity"]), price, fee if is_buy else -fee)
-    picks = read_picks(row.get("lots", ""))
-    if is_buy and picks:
-        raise ValueError("a buy names no lots; they are for the sale that takes them")
-    accounts.setdefault(account_id, (account_type, owner, line))
-    return Trade(
-        row["trade_id"].strip(), account_id, security_id, is_buy, quantity, amount, *when,
-        account_type in DEFERRED, picks,
-    )  # fmt: skip
-
-
-def _number(name: str, row: dict[str, str], is_right: Callable[[Decimal], bool], expected: str) -> Decimal:
-    try:
-        number = decimal(row[name])
-    except ValueError as wrong:
-        raise ValueError(f"{name}: {wrong}") from None
-    if not is_right(number):
-        raise ValueError(f"{name} {row[name].strip()} is not {expected}")
-    return number
-
-
-def _given(name: str, row: dict[str, str]) -> str:
-    if not (text := row[name].strip()):
-        raise ValueError(f"{name} is empty")
-    return text
-
-
-def _one_of(name: str, text: str, allowed: Iterable[str]) -> str:
-    if text not in allowed:
-        raise ValueError(f"{name} {text!r} is not one of {', '.join(sorted(allowed))}")
-    return text
 
 
 def write_books(out: Path, books: Books, window_days: int, as_of: date, source: str, rejects: list[Reject]) -> None:

@@ -9,6 +9,8 @@ import re
 from decimal import Decimal
 
 NANO = 1_000_000_000
+MOST_NANO = 2**62  # of one trade: 4.6 billion shares; what is more is refused, so that nothing compiled can wrap
+MOST_CENTS = 2**50  # of one trade: 11 trillion dollars
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _LONGEST = 4000  # characters: a price may be of any length that somebody could have meant
 

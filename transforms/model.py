@@ -5,7 +5,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-DEFERRED = frozenset(("traditional_ira", "roth_ira", "401k", "hsa", "sep_ira", "simple_ira", "inherited_ira"))
+IRAS = frozenset(("traditional_ira", "roth_ira", "sep_ira", "simple_ira", "inherited_ira"))
+DEFERRED = IRAS | {"401k", "hsa"}
 TAXABLE = frozenset(("taxable", "utma", "trust"))
 OWNERS = frozenset(("self", "spouse", "joint", "corporation"))  # a corporation that the household controls
 

@@ -158,5 +158,9 @@ def _low(part: Slice) -> int:
 
 
 def term_of(held: Held, since: date, sold_on: date) -> str:
-    """Law      26 USC 1222; what was owed is always short-term (1233(b), 1234(b): no long position stood beside it)."""
+    """The term of shares sold, and of what was owed: that is always short-term.
+
+    Law      26 USC 1222, 1233(b), 1234(b).
+    Omits    what stood beside shares of the same kind: relief refuses it.
+    """
     return "short" if held.is_short else term(since, sold_on)

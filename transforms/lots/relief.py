@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from transforms.exact import NANO, decimal, half_up, nano_shares, shares_text
 from transforms.lots.methods import Choice, ordered
-from transforms.model import Action, Event, Exercise, Move, Refused, Trade
+from transforms.model import Action, Event, Exercise, Move, Option, Refused, Trade
 
 Taken = tuple[str, int]  # lot_id, nano-shares
 Holding = tuple[str, str, bool]  # account_id, security_id, is it owed
@@ -145,7 +145,7 @@ class _Relief:
         self.cost: dict[tuple[str, str], Fraction] = {}  # (security, lot_id) -> cents a nano-share, as bought
         self.gifts: set[str] = set()  # lots with a basis of their own for a loss
         self.deferred: set[str] = set()
-        self.options: dict[str, Trade] = {}  # by security
+        self.options: dict[str, Option] = {}  # by security
         self.acts: dict[tuple[str, str, date], Action] = {}
         self.has_hedges = False
 
@@ -160,8 +160,8 @@ class _Relief:
         if trade.is_deferred:
             self.deferred.add(trade.account_id)
         if trade.option is not None:
-            self.options[trade.security_id] = trade
-        if fault := self._against_the_box(trade):
+            self.options[trade.security_id] = trade.option
+        if fault := self._beside(trade.security_id, trade.is_short, trade.is_deferred):
             self._refuse(trade.trade_id, fault)
             return
         self.queues[holding].add(trade.traded_on, trade.trade_id, trade.quantity)
@@ -187,6 +187,10 @@ class _Relief:
     def exercise(self, exercise: Exercise) -> None:
         holding = exercise.account_id, exercise.security_id, exercise.is_short
         stock = exercise.account_id, exercise.option.underlying_id, False
+        self.options[exercise.security_id] = exercise.option
+        if exercise.is_buy and (fault := self._beside(exercise.option.underlying_id, False, exercise.is_deferred)):
+            self._refuse(exercise.trade_id, fault)
+            return
         if not exercise.is_buy:
             contracts = sum(self.queues[holding].left.values())
             if contracts < exercise.quantity:
@@ -306,32 +310,29 @@ class _Relief:
     def _group(self, security_id: str) -> str:
         return self.groups.get(security_id, security_id)
 
-    def _against_the_box(self, trade: Trade) -> str:
-        """Shares and what is owed of them (or a put on them) may not stand side by side."""
-        is_put = trade.option is not None and trade.option.right == "put" and not trade.is_short
-        is_hedge = is_put or (trade.is_short and trade.option is None)
-        if is_hedge and trade.is_deferred:
-            return "" if is_put else "a short sale in a deferred account is not modelled"
-        self.has_hedges |= is_hedge
-        if trade.is_deferred or not self.has_hedges or (trade.option is not None and not is_put):
+    def _beside(self, security_id: str, is_short: bool, is_deferred: bool) -> str:
+        """Shares may not stand beside what is owed of them, or beside a put on them: why not, or nothing."""
+        group, mine = self._stance(security_id, is_short)
+        if is_deferred:
+            return "a short sale in a deferred account is not modelled" if mine == "a short position" else ""
+        self.has_hedges |= mine in ("a put", "a short position")
+        if not mine or not self.has_hedges:
             return ""
-        group = self._group(trade.option.underlying_id if trade.option is not None else trade.security_id)
-        for (account_id, security_id, is_short), queue in self.queues.items():
-            if account_id in self.deferred or not queue.open():
-                continue
-            known = self.options.get(security_id)
-            held_put = known is not None and known.option is not None and known.option.right == "put" and not is_short
-            if known is not None and known.option is not None:
-                other_hedges, other = held_put, self._group(known.option.underlying_id)
-            else:
-                other_hedges, other = is_short, self._group(security_id)
-            if other == group and other_hedges != is_hedge and (known is None or held_put):
-                owed = "a put" if held_put or is_put else "a short position"
+        for (account_id, other_id, is_owed), queue in self.queues.items():
+            where, other = self._stance(other_id, is_owed)
+            is_against = where == group and other and (mine == "shares") != (other == "shares")
+            if is_against and account_id not in self.deferred and queue.open():
                 return (
-                    f"{owed} beside shares of {group} ({security_id} in {account_id}) is not modelled "
+                    f"{mine} beside {other} of {group} ({other_id} in {account_id}) is not modelled "
                     "(26 USC 1233(b), 1259: the holding period, a constructive sale)"
                 )
         return ""
+
+    def _stance(self, security_id: str, is_short: bool) -> tuple[str, str]:
+        option = self.options.get(security_id)
+        if option is None:
+            return self._group(security_id), "a short position" if is_short else "shares"
+        return (self._group(option.underlying_id), "a put") if option.right == "put" and not is_short else ("", "")
 
     def _sold_beside(self, close: Trade) -> str:
         group = self._group(close.security_id)
@@ -341,13 +342,13 @@ class _Relief:
                 and self._group(event.security_id) == group
                 and abs((event.traded_on - close.traded_on).days) <= self.window_days
             ):  # fmt: skip
-                return f"a short sale closed within {self.window_days} days of a sale ({event.trade_id}) is not modelled (26 USC 1091(e)(1))"
+                what = f"a short sale closed within {self.window_days} days of a sale ({event.trade_id})"
+                return f"{what} is not modelled (26 USC 1091(e)(1))"
         return ""
 
     def _unmodelled(self, action: Action, holdings: list[Holding]) -> str:
-        for security_id, trade in self.options.items():
-            assert trade.option is not None
-            if trade.option.underlying_id == action.security_id and any(
+        for security_id, option in self.options.items():
+            if option.underlying_id == action.security_id and any(
                 queue.open() for key, queue in self.queues.items() if key[1] == security_id
             ):
                 return f"{action.kind} of {action.security_id} while {security_id} is open is not modelled: its terms change"

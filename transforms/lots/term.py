@@ -8,7 +8,7 @@ def long_term_from(holding_since: date) -> date:
 
     Law      26 USC 1222; Rev. Rul. 66-7: the day of acquisition is not counted, the day of sale is, and a year
              runs from the first counted day to the same day of the next year (29 February: to 1 March).
-    Omits    inherited property (always long-term), options exercised, straddles: no trade says them yet.
+    Omits    straddles and short sales against the box.
 
     >>> long_term_from(date(2024, 1, 31))
     datetime.date(2025, 2, 1)
@@ -19,6 +19,21 @@ def long_term_from(holding_since: date) -> date:
     if (start.month, start.day) == (2, 29):
         return date(start.year + 1, 3, 1)
     return start.replace(year=start.year + 1)
+
+
+def long_since(acquired_on: date) -> date:
+    """The holding_since of property that is long-term from its first day.
+
+    Law      26 USC 1223(9): inherited property counts as held for more than a year.
+    Omits    property that came from a decedent who died in 2010 (carryover basis by election).
+
+    >>> long_since(date(2025, 3, 10)), term(long_since(date(2025, 3, 10)), date(2025, 3, 10))
+    (datetime.date(2024, 3, 9), 'long')
+    """
+    since = acquired_on - timedelta(days=366)
+    while long_term_from(since + timedelta(days=1)) <= acquired_on:
+        since += timedelta(days=1)
+    return since
 
 
 def term(holding_since: date, sold_on: date) -> str:
