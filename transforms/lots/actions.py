@@ -30,7 +30,7 @@ def reshape(
     Omits    a dividend within the gain of a merger (26 USC 356(a)(2)); a merger for cash alone, which is a sale.
     """
     lots = sorted(
-        (lot for lot in held.values() if lot.security_id == action.security_id and lot.remains),
+        (lot for lot in held.values() if lot.security_id == action.security_id and (lot.remains or lot.unmatched)),
         key=lambda lot: (lot.account_id, lot.is_short, lot.acquired_on, lot.lot_id.encode()),
     )
     for account in dict.fromkeys((lot.account_id, lot.is_short) for lot in lots):
@@ -72,6 +72,8 @@ def _exchange(
         lot.replaces |= {groups.get(to, to)}
     there = held.setdefault((lot.account_id, to, lot.is_short, lot.lot_id), lot)
     made = [(_resized(part, count), part is not was) for part, count in parts if count]
+    if not made:  # a deferred account's purchase replaces whether its shares are held or not
+        return
     made[-1][0].amount += sum(part.worth for part, count in parts if not count)  # of slices too small to be said
     for new, is_matched in made:
         there.add(new, is_matched=is_matched)
