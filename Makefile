@@ -14,6 +14,7 @@ test: setup
 
 setup: python $(if $(findstring /,$(UV)),$(UV))
 	@$(UV) sync --locked --quiet
+	@[ .venv/compiled -nt transforms/lots/compiled.py ] || ($(RUN) python -m flows.lots_columns && touch .venv/compiled)
 
 python:
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

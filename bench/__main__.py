@@ -1,6 +1,7 @@
 """`python -m bench [--peers] [PART ...]`: how long Thresher takes on this machine, as tables.
 
-Every figure is of a process of its own: seconds of the clock, seconds of its processors, the most memory it held.
+Every figure is of a process of its own: seconds of the clock, of its own instructions and of
+the system's for it, the most memory it held.
 Small works are the best of several rounds, because what else runs on a machine can double them.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 from subprocess import run
 
 from bench.figures import Row, figures, machine, measured, parts, say, versions
-from bench.trades import OURS, PEERS
+from bench.trades import OURS, PEERS, PEERS_UP_TO
 
 PYTHON = sys.executable
 THRESHER = Path(PYTHON).with_name("thresher")
@@ -22,8 +23,8 @@ LABELS = ("first day, empty home", "the same day again", "the next day")
 DEMO_DAYS = ("2022-10-14", "2022-10-14", "2022-10-17")
 REAL_DAYS = ("2025-09-30", "2025-09-30", "2025-10-01")
 REAL_LOTS = 5_000
-SIZES = (1_000, 10_000, 100_000, 300_000)
-PEER, PEER_UP_TO = "capital-gains==1.0.8", 100_000  # it takes minutes for more
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
+PEER, PEER_SIZES = "capital-gains==1.0.8", (1_000, 10_000, PEERS_UP_TO)
 
 
 def demo(_: argparse.Namespace) -> None:
@@ -68,25 +69,54 @@ def _best(rows: list[Row], others: list[Row]) -> list[Row]:
 
 
 def lots(options: argparse.Namespace) -> None:
-    """(c) The lots engine, and the nearest one on the package index beside it."""
-    engine, door, peer = [], [], []
-    with tempfile.TemporaryDirectory() as folder, _peer(options.peers) as capital_gains:
-        ours, theirs = Path(folder, OURS), Path(folder, PEERS)
+    """(c) The lots engine, the sort that it cannot do without, and the nearest engine on the package index beside it."""
+    say("the lots engine is compiled")
+    first = [measured("first call ever, 10 trades", _engine("compile", 10, 1), by_itself=True)]
+    print(figures("compiling the lots engine, once a machine", first))
+    for securities in (50, 1):
+        engine, floor, door = [], [], []
+        name = f"{securities} securities" if securities > 1 else "one security"
         for size in SIZES:
-            say(f"lots of {size:,} trades")
-            run([PYTHON, "-m", "bench.trades", str(size), folder], check=True)
-            label, rounds = f"{size:,} trades", 3
-            book: list[str | Path] = [PYTHON, "-m", "bench.book", ours]
-            engine.append(measured(label, book, rounds=rounds, size=size, by_itself=True))
-            command: list[str | Path] = [THRESHER, "lots", ours, "--out", folder]
-            door.append(measured(label, command, rounds=rounds, size=size))
-            if capital_gains and size <= PEER_UP_TO:
-                command = [capital_gains, "-d", "2", "-t", theirs]
-                peer.append(measured(label, command, rounds=3 if size <= 10_000 else 1, size=size))
-    print(figures("the lots engine alone, 50 securities", engine))
-    print(figures("thresher lots: read, book, write", door))
-    if peer:
-        print(figures(f"{PEER}: read, book, print", peer))
+            say(f"{size:,} trades, {name}")
+            label = f"{size:,} trades"
+            engine.append(measured(label, _engine("engine", size, securities), size=size, by_itself=True))
+            floor.append(measured(label, _engine("sort", size, securities), size=size, by_itself=True))
+            with tempfile.TemporaryDirectory() as folder:
+                run([PYTHON, "-m", "bench.trades", str(size), str(securities), folder], check=True)
+                door.append(_door(label, folder, size))
+        print(figures(f"the lots engine, frame in, frames out, one core, {name}", engine))
+        print(figures(f"the floor: DuckDB puts them in order, one thread, {name}", floor))
+        print(figures(f"thresher lots: read, book, write, {name}", door))
+    with _peer(options.peers) as capital_gains:
+        if capital_gains:
+            _beside(capital_gains)
+
+
+def _beside(capital_gains: Path) -> None:
+    ours, theirs = [], []
+    for size in PEER_SIZES:
+        say(f"{PEER}: {size:,} trades")
+        label, rounds = f"{size:,} trades", 3 if size <= 10_000 else 1
+        with tempfile.TemporaryDirectory() as folder:
+            run([PYTHON, "-m", "bench.trades", str(size), "50", folder], check=True)
+            ours.append(_door(label, folder, size))
+            peer: list[str | Path] = [capital_gains, "-d", "2", "-t", Path(folder, PEERS)]
+            theirs.append(measured(label, peer, rounds=rounds, size=size))
+    print(figures("thresher lots: read, book, write", ours))
+    print(figures(f"{PEER}: read, book, print", theirs))
+    for our, their in zip(ours, theirs, strict=True):
+        print(f"{our.label}: {PEER} takes {their.seconds / our.seconds:,.1f} times as long as thresher lots")
+    alone = measured("", _engine("engine", PEERS_UP_TO, 50), by_itself=True)
+    print(f"{theirs[-1].label}: and {theirs[-1].seconds / alone.seconds:,.0f} times as long as the engine alone\n")
+
+
+def _engine(what: str, size: int, securities: int) -> list[str | Path]:
+    return [PYTHON, "-m", "bench.book", what, str(size), str(securities)]
+
+
+def _door(label: str, folder: str, size: int) -> Row:
+    command: list[str | Path] = [THRESHER, "lots", Path(folder, OURS), "--out", folder]
+    return measured(label, command, rounds=3 if size < SIZES[-1] else 1, size=size)
 
 
 @contextmanager
@@ -106,7 +136,7 @@ def start(_: argparse.Namespace) -> None:
     """(d) How soon a command answers."""
     say("commands")
     with tempfile.TemporaryDirectory() as folder:
-        run([PYTHON, "-m", "bench.trades", "10", folder], check=True)
+        run([PYTHON, "-m", "bench.trades", "10", "50", folder], check=True)
         lots_command: list[str | Path] = [THRESHER, "lots", Path(folder, OURS), "--out", folder]
         rows = [
             measured("thresher --help", [THRESHER, "--help"], rounds=5),

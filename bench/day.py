@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
-from bench.figures import RSS_UNIT
+from bench.figures import RSS_UNIT, own_use
 
 
 def load_libraries() -> None:
@@ -46,12 +46,12 @@ def main(as_of: date, prices: Path | None) -> None:
         finally:
             took[station.__name__] = took.get(station.__name__, 0) + perf_counter() - began
 
-    began, used = perf_counter(), process_time()
+    before = own_use()
     daily(settings, as_of, step=timed)
-    seconds = perf_counter() - began
+    seconds, user, system = (after - earlier for after, earlier in zip(own_use(), before, strict=True))
     took["the rest"] = seconds - sum(took.values())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
-    print(json.dumps({"seconds": seconds, "processor": process_time() - used, "memory": memory, "parts": took}))
+    print(json.dumps({"seconds": seconds, "user": user, "system": system, "memory": memory, "parts": took}))
 
 
 if __name__ == "__main__":

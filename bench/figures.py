@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -18,16 +19,19 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-VERSIONS = ("thresher", "duckdb", "polars", "pandera", "great-expectations", "altair", "vl-convert-python")
+VERSIONS = ("thresher", "duckdb", "polars", "numba", "pandera", "great-expectations", "altair", "vl-convert-python")
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 
 class Row(NamedTuple):
-    """Work measured. Units: seconds of the clock and of the processors, the most memory in bytes; `parts` in seconds."""
+    """Work measured. Units: seconds of the clock, of its own instructions, of the system's (mostly handing out memory); the most memory
+    in bytes; `parts` in seconds.
+    """
 
     label: str
     seconds: float
-    processor: float
+    user: float
+    system: float
     memory: int
     size: int = 0
     parts: dict[str, float] | None = None
@@ -63,11 +67,17 @@ def _once(
         if process.returncode:
             errors.seek(0)
             raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{errors.read()[-2000:]}")
-        row = Row(label, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * RSS_UNIT, size)
+        row = Row(label, seconds, used.ru_utime, used.ru_stime, used.ru_maxrss * RSS_UNIT, size)
         if by_itself:
             said.seek(0)
             row = row._replace(**json.loads(said.read().splitlines()[-1]))
     return row
+
+
+def own_use() -> tuple[float, float, float]:
+    """Seconds of the clock, of this process' instructions, of the system's for it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return perf_counter(), used.ru_utime, used.ru_stime
 
 
 def machine() -> str:
@@ -82,7 +92,7 @@ def versions() -> str:
 def growth(rows: list[Row]) -> list[str]:
     """The exponent x with which the time grew from the row before: twice the work takes 2 to the x times as long.
 
-    >>> growth([Row("", 1.0, 0, 0, 1000), Row("", 4.0, 0, 0, 2000)])
+    >>> growth([Row("", 1.0, 0, 0, 0, 1000), Row("", 4.0, 0, 0, 0, 2000)])
     ['', 'n^2.00']
     """
     found = [""]
@@ -94,15 +104,18 @@ def growth(rows: list[Row]) -> list[str]:
 def figures(title: str, rows: list[Row]) -> str:
     """What each work took."""
     columns: dict[str, Callable[[Row], str]] = {
-        "seconds": lambda row: f"{row.seconds:.2f}",
-        "processor": lambda row: f"{row.processor:.2f}",
+        "seconds": lambda row: f"{row.seconds:.3f}" if row.seconds < 1 else f"{row.seconds:.2f}",
+        "user": lambda row: f"{row.user:.2f}",
+        "system": lambda row: f"{row.system:.2f}",
         "peak MiB": lambda row: f"{row.memory / 2**20:,.0f}",
     }
     cells = [[row.label, *(shown(row) for shown in columns.values())] for row in rows]
     heads = [title, *columns]
     if all(row.size for row in rows):
-        heads.append("growth")
-        cells = [[*row, exponent] for row, exponent in zip(cells, growth(rows), strict=True)]
+        heads += ["a second", "growth", "of user"]
+        rates = [f"{row.size / row.seconds:,.0f}" for row in rows]
+        own = growth([row._replace(seconds=max(row.user, 0.001)) for row in rows])
+        cells = [[*cell, *more] for cell, *more in zip(cells, rates, growth(rows), own, strict=True)]
     return _table(heads, cells)
 
 

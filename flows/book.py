@@ -6,16 +6,16 @@ and nothing that is recomputed can drift away from what is stored.
 
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 import polars as pl
 
+from flows.book_rows import book_rows
 from flows.day import Day
+from flows.ledger import read_ledger
 from transforms import tables
-from transforms.exact import nano_shares, shares, trade_cents, usd
 from transforms.lots.book import book as booked
-from transforms.lots.relief import read_picks
-from transforms.lots.term import is_provisional, long_term_from
-from transforms.model import Books, Trade
+from transforms.model import Event
 from warehouse.checks import balance
 from warehouse.db import Warehouse
 from warehouse.law import wash_rules
@@ -30,17 +30,17 @@ def book(warehouse: Warehouse, day: Day, until: date | None = None) -> None:
     before = warehouse.rows("SELECT * FROM core.disposals WHERE sold_on <= $until", until=until)
     moved = _append_versions(warehouse, day)
     accounts = [
-        (a.id, a.name, a.type, a.owner, a.broker, a.relief, a.orders, a.is_deferred, until)
+        (a.id, a.name, a.type, a.owner, a.broker, a.relief, a.intends, a.orders, a.is_deferred, until)
         for a in day.settings.portfolio.accounts
     ]
     warehouse.replace("core.accounts", tables.core("accounts", accounts))
-    trades, unbooked = ledger_trades(warehouse, day, until)
+    ledger = read_ledger(warehouse, day, until)
     law = wash_rules(until, day.settings.portfolio.law_policy)
-    books = booked(trades, law, day.settings.portfolio.identical)
-    unbooked += [(row.trade_id, row.reason) for row in books.refused]
-    frames = _frames(books, law.window_days, until)
+    books = booked(ledger.events, law, day.settings.portfolio.groups)
+    frames = book_rows(warehouse, day, ledger, books, law, until)
     for name, frame in frames.items():
         warehouse.replace(f"core.{name}", frame)
+    unbooked = ledger.unbooked + [(row.trade_id, row.reason) for row in books.refused]
     warehouse.replace("core.unbooked", tables.core("unbooked", sorted(unbooked)))
     if moved or until == day.as_of:  # what this run has moved stays said when its fills are booked
         warehouse.replace("core.moved_disposals", _moved(before, frames["disposals"] if moved else before))
@@ -57,38 +57,10 @@ def book(warehouse: Warehouse, day: Day, until: date | None = None) -> None:
     balance(warehouse, until)
 
 
-def ledger_trades(warehouse: Warehouse, day: Day, until: date) -> tuple[list[Trade], list[tuple[str, str]]]:
-    """The buys and sells of the ledger up to a day, and those that cannot be booked with the reason."""
-    rows = warehouse.rows(
-        "SELECT t.transaction_id, t.account_id, t.security_id, t.side, t.quantity, t.price_usd, t.fee_usd, t.traded_on, "
-        "t.traded_at, t.lots, s.security_id IS NOT NULL AS is_known "
-        "FROM stg.transactions AS t LEFT JOIN stg.securities AS s USING (security_id) "
-        "WHERE t.kind = 'trade' AND t.traded_on <= $until",
-        until=until,
-    )
-    is_deferred = {account.id: account.is_deferred for account in day.settings.portfolio.accounts}
-    trades: list[Trade] = []
-    unbooked: list[tuple[str, str]] = []
-    for name, account, security, side, quantity, price, fee, on, at, lots, is_known in rows.iter_rows():
-        if account not in is_deferred:
-            unbooked.append((name, f"account {account} is not in portfolio.toml: list it, closed accounts too"))
-            continue
-        if not is_known:
-            unbooked.append(
-                (name, f"unknown symbol {security}: no source describes it; correct it or add it to the securities")
-            )
-            continue
-        try:
-            picks = read_picks(lots)
-        except ValueError as wrong:
-            unbooked.append((name, str(wrong)))
-            continue
-        is_buy = side == "buy"
-        amount = trade_cents(quantity, price, fee if is_buy else -fee)
-        trades.append(
-            Trade(name, account, security, is_buy, nano_shares(quantity), amount, on, at, is_deferred[account], picks)
-        )
-    return trades, unbooked
+def ledger_events(warehouse: Warehouse, day: Day, until: date) -> tuple[list[Event], list[tuple[str, str]]]:
+    """What the ledger says up to a day as events, and the rows that cannot be booked with the reason."""
+    ledger = read_ledger(warehouse, day, until)
+    return ledger.events, ledger.unbooked
 
 
 def _append_versions(warehouse: Warehouse, day: Day) -> bool:
@@ -108,52 +80,15 @@ def _append_versions(warehouse: Warehouse, day: Day) -> bool:
         )
         SELECT d.* EXCLUDE (line), (coalesce(k.version, 0) + 1)::INTEGER AS version
         FROM delivered AS d LEFT JOIN known AS k USING (transaction_id)
-        WHERE (k.kind, k.side, k.security_id, k.quantity, k.price_usd, k.fee_usd, k.amount_usd, k.traded_on, k.traded_at, k.lots)
+        WHERE (k.kind, k.side, k.security_id, k.quantity, k.price_usd, k.fee_usd, k.amount_usd, k.traded_on, k.traded_at, k.lots, k.details)
             IS DISTINCT FROM
-            (d.kind, d.side, d.security_id, d.quantity, d.price_usd, d.fee_usd, d.amount_usd, d.traded_on, d.traded_at, d.lots)
+            (d.kind, d.side, d.security_id, d.quantity, d.price_usd, d.fee_usd, d.amount_usd, d.traded_on, d.traded_at, d.lots, d.details)
         """
     )
     warehouse.append("ledger.transactions", new.with_columns(known_at=pl.lit(day.known_at)))
     if booked_to is None:
         return False
     return not new.filter((pl.col("version") > 1) | (pl.col("traded_on") <= booked_to)).is_empty()
-
-
-def _frames(books: Books, window: int, until: date) -> dict[str, pl.DataFrame]:
-    slices: dict[str, int] = {}
-
-    def part(key: str) -> int:
-        slices[key] = slices.get(key, 0) + 1
-        return slices[key]
-
-    lots = [
-        (
-            lot.lot_id, part(lot.lot_id), lot.account_id, lot.security_id, shares(lot.quantity), lot.acquired_on,
-            lot.holding_since, long_term_from(lot.holding_since), usd(lot.basis), lot.is_deferred,
-        )
-        for lot in books.lots
-    ]  # fmt: skip
-    disposals = [
-        (
-            row.trade_id, row.lot_id, part(f"sale {row.trade_id}"), row.account_id, row.security_id, shares(row.quantity),
-            row.acquired_on, row.holding_since, row.sold_on, usd(row.proceeds), usd(row.basis),
-            "W" if row.disallowed else "", usd(row.disallowed), usd(row.permanent), usd(row.gain), row.term,
-            is_provisional(row.proceeds < row.basis, row.sold_on, window, until),
-        )
-        for row in books.disposals
-    ]  # fmt: skip
-    matches = [
-        (
-            row.trade_id, row.sold_lot_id, row.replacement_lot_id, shares(row.quantity), usd(row.disallowed),
-            usd(row.permanent), row.days, row.citation,
-        )
-        for row in books.wash_sales
-    ]  # fmt: skip
-    return {
-        "lots": tables.core("lots", lots),
-        "disposals": tables.core("disposals", disposals),
-        "wash_sales": tables.core("wash_sales", matches),
-    }
 
 
 def _moved(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
@@ -190,8 +125,26 @@ def _breaks(warehouse: Warehouse, until: date) -> pl.DataFrame:
     waiting = set(warehouse.rows("SELECT DISTINCT source FROM mart.set_aside WHERE kind = 'activities'")["source"])
     guesses = [
         "rows of this account were set aside; correct them at the source" if account in waiting
+        else f"the broker holds {split} of what the ledger does: a split is missing"
+        if security != "USD" and (split := _split(Decimal(b), Decimal(h)))
         else "the broker reports less than the ledger: a sale or transfer is missing" if Decimal(b) < Decimal(h)
         else "the broker reports more than the ledger: a purchase, deposit or transfer is missing"
-        for account, _, b, h in rows.iter_rows()
+        for account, security, b, h in rows.iter_rows()
     ]  # fmt: skip
     return tables.core("breaks", rows.with_columns(guess=pl.Series(guesses, dtype=pl.String)))
+
+
+def _split(broker: Decimal, ledger: Decimal) -> str:
+    """The split that would explain a difference, as new shares for old ones; nothing where none of the usual ones does.
+
+    >>> _split(Decimal(300), Decimal(100)), _split(Decimal(15), Decimal(120)), _split(Decimal(101), Decimal(100))
+    ('3:1', '1:8', '')
+    """
+    if broker <= 0 or ledger <= 0:
+        return ""
+    ratio = Fraction(broker) / Fraction(ledger)
+    return (
+        f"{ratio.numerator}:{ratio.denominator}"
+        if min(ratio.as_integer_ratio()) <= 3 and max(ratio.as_integer_ratio()) <= 50
+        else ""
+    )

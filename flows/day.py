@@ -46,6 +46,7 @@ class Day(NamedTuple):
             account.id, activities, self.settings.home / "simulated-orders.jsonl",
             _price_table(prices.source, prices.folder, self.settings.portfolio_file),
             self.today, takes_lots=account.relief == "on_order",
+            takes_lots_until=account.identify_by if account.relief == "after_trade" else None,
         )  # fmt: skip
 
     def banks(self) -> list[Bank]:

@@ -9,6 +9,11 @@ from decimal import Decimal
 
 from flows.calendar import next_session
 from flows.day import Day
+from flows.settings import Account
+from transforms.exact import nano_shares
+from transforms.lots.divergence import choices, picks_text
+from transforms.lots.methods import picked
+from transforms.model import Lot
 from transforms.orders.gates import Line
 from transforms.orders.identity import batch_hash, batch_id
 from warehouse.db import Warehouse
@@ -24,7 +29,6 @@ def decide(warehouse: Warehouse, day: Day) -> list[str]:
         "tax_saved_usd, replacement_id, replacement_quantity, replacement_price_usd, reason "
         "FROM core.proposals WHERE NOT is_refused ORDER BY account_id, tax_saved_usd DESC, security_id"
     ).rows()
-    relief = {account.id: account.relief for account in day.settings.portfolio.accounts}
     with warehouse.transaction():
         for account in day.settings.portfolio.accounts:
             name = batch_id(session_on, account.id)
@@ -32,8 +36,25 @@ def decide(warehouse: Warehouse, day: Day) -> list[str]:
             for pair, (_, sold, quantity, lots, price, loss, saved, bought, instead, at, reason) in enumerate(
                 (row for row in proposals if row[0] == account.id), 1
             ):
-                told = lots if relief[account.id] == "on_order" else ""
-                lines.append((name, len(lines) + 1, pair, "sell", sold, quantity, price, told, loss, saved, reason))
+                told = lots if account.reaches_any_lot else ""
+                relieved = lots if account.relief == "on_order" else _first_in(warehouse, account, sold, quantity)
+                lines.append(
+                    (
+                        name,
+                        len(lines) + 1,
+                        pair,
+                        "sell",
+                        sold,
+                        quantity,
+                        price,
+                        told,
+                        loss,
+                        saved,
+                        reason,
+                        lots,
+                        relieved,
+                    )
+                )
                 lines.append(
                     (
                         name,
@@ -47,6 +68,8 @@ def decide(warehouse: Warehouse, day: Day) -> list[str]:
                         Decimal(0),
                         Decimal(0),
                         f"instead of {sold}",
+                        "",
+                        "",
                     )
                 )
             warehouse.add(
@@ -58,6 +81,19 @@ def decide(warehouse: Warehouse, day: Day) -> list[str]:
             )  # fmt: skip
             warehouse.add("ledger.batch_lines", *lines)
     return _stored(warehouse, session_on)
+
+
+def _first_in(warehouse: Warehouse, account: Account, security_id: str, quantity: Decimal) -> str:
+    """The lots that a broker relieves that is told nothing: by its standing order, else first in, first out."""
+    rows = warehouse.rows(
+        "SELECT lot_id, account_id, security_id, (quantity * 1000000000)::BIGINT AS quantity, acquired_on, holding_since, "
+        "(basis_usd * 100)::BIGINT AS basis, is_deferred FROM core.lots "
+        "WHERE account_id = $account AND security_id = $security AND quantity > 0 ORDER BY slice",
+        account=account.id,
+        security=security_id,
+    )
+    made, left = choices(map(Lot._make, rows.iter_rows()))
+    return picks_text(picked(made, left, nano_shares(quantity), account.standing))
 
 
 def lines_of(warehouse: Warehouse, session_on: date) -> list[Line]:

@@ -22,6 +22,13 @@ from transforms.model import Books, Event
 from warehouse.law import wash_rules
 
 NEW_YORK = ZoneInfo("America/New_York")
+LARGE = 1_000_000  # bytes, 16,000 rows: one by one they take the second that the libraries for columns take to load
+DISPOSALS = (
+    "trade_id,lot_id,account_id,security_id,quantity,acquired_on,holding_since,sold_on,proceeds_usd,basis_usd,"
+    "adjustment_code,adjustment_usd,permanent_usd,gain_usd,term,is_provisional"
+)
+OPEN_LOTS = "lot_id,account_id,security_id,quantity,acquired_on,holding_since,basis_usd"
+WASH_SALES = "trade_id,sold_lot_id,replacement_lot_id,quantity,disallowed_usd,permanent_usd,citation"
 
 
 class Reject(NamedTuple):
@@ -46,22 +53,48 @@ def run(
     """
     try:
         groups = read_identical(identical) if identical else {}
-        file = read_trades(trades_path, as_of, policy)
-        books = book(file.trades, file.rules, groups)
-        rejects = file.rejects + [Reject(file.lines[row.trade_id], row.trade_id, row.reason) for row in books.refused]
-        rejects.sort()
-        write_books(out, books, file.rules.window_days, file.as_of, trades_path.name, rejects)
+        done = None
+        if trades_path.is_file() and trades_path.stat().st_size > LARGE:
+            from flows.lots_columns import booked_in_columns
+
+            done = booked_in_columns(trades_path, out, groups, as_of, policy)
+        done = done or _booked(trades_path, out, groups, as_of, policy)
     except (Unreadable, LawMissing, Unasked, OSError) as wrong:
         print(f"thresher lots: {wrong}", file=sys.stderr)
         return 1
-    for reject in rejects:
+    for reject in done.rejects:
         print(f"{trades_path}:{reject.line}: {reject.trade_id or '(no id)'}: {reject.reason}", file=sys.stderr)
     print(
-        f"{len(file.trades) - len(books.refused)} trades to {file.as_of}, {len(rejects)} rejected, "
-        f"{file.later} later ones left out: {len(books.disposals)} disposals, {len(books.lots)} open lots, "
-        f"{len(books.wash_sales)} wash sales in {out}"
+        f"{done.booked} trades to {done.as_of}, {len(done.rejects)} rejected, {done.later} later ones left out: "
+        f"{done.disposals} disposals, {done.lots} open lots, {done.wash_sales} wash sales in {out}"
     )
-    return 2 if strict and rejects else 0
+    return 2 if strict and done.rejects else 0
+
+
+class Done(NamedTuple):
+    """What a file came to: the rows that were rejected, and how many were booked, left out and written."""
+
+    rejects: list[Reject]
+    booked: int
+    as_of: date
+    later: int
+    disposals: int
+    lots: int
+    wash_sales: int
+
+
+def _booked(
+    path: Path, out: Path, groups: Mapping[str, str], as_of: date | None, policy: Mapping[str, str] | None
+) -> Done:
+    file = read_trades(path, as_of, policy)
+    books = book(file.trades, file.rules, groups)
+    rejects = file.rejects + [Reject(file.lines[row.trade_id], row.trade_id, row.reason) for row in books.refused]
+    rejects.sort()
+    write_books(out, books, file.rules.window_days, file.as_of, path.name, rejects)
+    return Done(
+        rejects, len(file.trades) - len(books.refused), file.as_of, file.later,
+        len(books.disposals), len(books.lots), len(books.wash_sales),
+    )  # fmt: skip
 
 
 class TradeFile(NamedTuple):
@@ -84,7 +117,7 @@ def read_trades(path: Path, as_of: date | None = None, policy: Mapping[str, str]
 
     Errors   Unreadable, LawMissing.
     """
-    rows = [(line, row, _when(row)) for line, row in csv_rows(path, list(COLUMNS))]
+    rows = [(line, row, when_of(row)) for line, row in csv_rows(path, list(COLUMNS))]
     rejects: list[Reject] = []
     lines: dict[str, int] = {}
     known = as_of or max((when[0] for _, _, when in rows if isinstance(when, tuple)), default=date.min)
@@ -98,14 +131,13 @@ def read_trades(path: Path, as_of: date | None = None, policy: Mapping[str, str]
         elif not trade_id:
             rejects.append(Reject(line, trade_id, "trade_id is empty"))
         elif trade_id in lines:
-            reason = f"trade_id {trade_id} stands on line {lines[trade_id]} already; that row counts"
-            rejects.append(Reject(line, trade_id, reason))
+            rejects.append(again(line, trade_id, lines[trade_id]))
         else:
             lines[trade_id] = line
             kept.append((line, row, when))
     events: list[Event] = []
     accounts: Accounts = {}
-    for line, row, when in _corrected(kept, rejects):
+    for line, row, when in corrected(kept, rejects):
         try:
             if isinstance(when, ValueError):
                 raise when
@@ -116,6 +148,10 @@ def read_trades(path: Path, as_of: date | None = None, policy: Mapping[str, str]
         except ValueError as wrong:
             rejects.append(Reject(line, row["trade_id"].strip(), str(wrong)))
     return TradeFile(events, rejects, lines, known, later, rules)
+
+
+def again(line: int, trade_id: str, first: int) -> Reject:
+    return Reject(line, trade_id, f"trade_id {trade_id} stands on line {first} already; that row counts")
 
 
 def event_of(row: dict[str, str], when: tuple[date, time | None], line: int, accounts: Accounts, rules: Rules) -> Event:
@@ -139,7 +175,7 @@ def event_of(row: dict[str, str], when: tuple[date, time | None], line: int, acc
     return event
 
 
-def _corrected(rows: list[Dated], rejects: list[Reject]) -> Iterator[Dated]:
+def corrected(rows: list[Dated], rejects: list[Reject]) -> Iterator[Dated]:
     """The rows as their corrections restate them, in the order of the file; what a correction takes back is gone."""
     by_id = {row["trade_id"].strip(): (line, row) for line, row, _ in rows}
     corrections: dict[str, str] = {}
@@ -165,7 +201,7 @@ def _corrected(rows: list[Dated], rejects: list[Reject]) -> Iterator[Dated]:
             line, last = by_id[trade_id]
             row = restated(row, last)
         if last is row or not _takes_back(last):
-            yield line, row, when if last is row else _when(row)
+            yield line, row, when if last is row else when_of(row)
 
 
 def _takes_back(correction: dict[str, str]) -> bool:
@@ -174,7 +210,7 @@ def _takes_back(correction: dict[str, str]) -> bool:
     return bool(text) and not text.strip("0.")
 
 
-def _when(row: dict[str, str]) -> tuple[date, time | None] | ValueError:
+def when_of(row: dict[str, str]) -> tuple[date, time | None] | ValueError:
     try:
         return traded_when(row["traded_at"])
     except ValueError as wrong:
@@ -217,8 +253,7 @@ def write_books(out: Path, books: Books, window_days: int, as_of: date, source: 
     out.mkdir(parents=True, exist_ok=True)
     _write(
         out / "disposals.csv",
-        "trade_id,lot_id,account_id,security_id,quantity,acquired_on,holding_since,sold_on,proceeds_usd,basis_usd,"
-        "adjustment_code,adjustment_usd,permanent_usd,gain_usd,term,is_provisional",
+        DISPOSALS,
         (
             (
                 row.trade_id, row.lot_id, row.account_id, row.security_id, shares_text(row.quantity), row.acquired_on,
@@ -231,7 +266,7 @@ def write_books(out: Path, books: Books, window_days: int, as_of: date, source: 
     )  # fmt: skip
     _write(
         out / "open_lots.csv",
-        "lot_id,account_id,security_id,quantity,acquired_on,holding_since,basis_usd",
+        OPEN_LOTS,
         (
             (
                 lot.lot_id, lot.account_id, lot.security_id, shares_text(lot.quantity), lot.acquired_on,
@@ -242,7 +277,7 @@ def write_books(out: Path, books: Books, window_days: int, as_of: date, source: 
     )  # fmt: skip
     _write(
         out / "wash_sales.csv",
-        "trade_id,sold_lot_id,replacement_lot_id,quantity,disallowed_usd,permanent_usd,citation",
+        WASH_SALES,
         (
             (
                 row.trade_id, row.sold_lot_id, row.replacement_lot_id, shares_text(row.quantity),
@@ -251,11 +286,12 @@ def write_books(out: Path, books: Books, window_days: int, as_of: date, source: 
             for row in books.wash_sales
         ),
     )  # fmt: skip
-    _write(
-        out / "rejects.csv",
-        "file,line,trade_id,reason",
-        ((source, reject.line, reject.trade_id, reject.reason) for reject in rejects),
-    )
+    write_rejects(out, source, rejects)
+
+
+def write_rejects(out: Path, source: str, rejects: list[Reject]) -> None:
+    rows = ((source, reject.line, reject.trade_id, reject.reason) for reject in rejects)
+    _write(out / "rejects.csv", "file,line,trade_id,reason", rows)
 
 
 def _write(path: Path, header: str, rows: Iterable[tuple]) -> None:

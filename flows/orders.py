@@ -9,20 +9,21 @@ from collections import defaultdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from flows.book import book, ledger_trades
-from flows.calendar import next_session
+from flows.book import book
+from flows.calendar import NEW_YORK, next_session
 from flows.connectors import Broker, Order, OrderRejected, OrderState, Unavailable
 from flows.day import Day
 from flows.decide import lines_of
 from flows.ingest import store
+from flows.pre_trade import known
+from flows.settings import Account
 from transforms.exact import nano_shares, trade_cents
-from transforms.lots.check import Washed, effect
+from transforms.lots.check import Effect
 from transforms.lots.relief import read_picks
 from transforms.model import Trade
 from transforms.orders.gates import Evidence, Line, Refusal, cash, refusals, turnover
 from transforms.orders.identity import client_order_id
 from warehouse.db import Warehouse
-from warehouse.law import wash_rules
 
 
 def execute(warehouse: Warehouse, day: Day) -> None:
@@ -106,26 +107,25 @@ def gather(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) 
         max_order_weight=gates.max_order_weight,
         max_daily_turnover=gates.max_daily_turnover,
         cash_after=cash,
-        washed=_washed(warehouse, day, lines),
+        washed=_washed(warehouse, day, lines, session_on),
+        wash_limits=day.settings.portfolio.wash_limits,
         turnover_before=traded,
     )
 
 
-def _washed(warehouse: Warehouse, day: Day, lines: list[Line]) -> dict[tuple[str, int], Washed]:
+def _washed(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) -> dict[tuple[str, int], Effect]:
     """The pre-trade check over the whole batch, every account together."""
     is_deferred = {account.id: account.is_deferred for account in day.settings.portfolio.accounts}
-    proposed = {
-        client_order_id(*line.key): Trade(
+    proposed = [
+        Trade(
             client_order_id(*line.key), line.account_id, line.security_id, line.side == "buy", nano_shares(line.quantity),
             trade_cents(line.quantity, line.price_usd, Decimal(0)), line.session_on, None,
             is_deferred[line.account_id], read_picks(line.lots),
         )
         for line in lines
-    }  # fmt: skip
-    trades, _ = ledger_trades(warehouse, day, day.as_of)
-    policy = day.settings.portfolio
-    told = effect(trades, proposed.values(), wash_rules(day.as_of, policy.law_policy), policy.identical)
-    return {line.key: told.washed[name] for line in lines if (name := client_order_id(*line.key)) in told.washed}
+    ]  # fmt: skip
+    told = known(warehouse, day, session_on).effects(proposed)
+    return {line.key: told[client_order_id(*line.key)] for line in lines}
 
 
 def _untouched(warehouse: Warehouse, lines: list[Line]) -> list[Line]:
@@ -167,13 +167,20 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
             except Unavailable:
                 waiting.add((line.batch_id, line.pair))
     finally:  # what was sent is noted, whatever stopped the rest
-        identified = [line for line, state in answers if line.lots and state.event == "accepted"]
+        identified = [line for line, state in answers if _goes_along(day, line) and state.event == "accepted"]
         with warehouse.transaction():
             warehouse.add("ledger.order_events", *((*state, _now()) for _, state in answers))
             warehouse.add(
                 "ledger.lot_identifications",
                 *(
-                    (client_order_id(*line.key), line.lots, _now(), "the order itself, which names the lots")
+                    (
+                        client_order_id(*line.key),
+                        line.lots,
+                        _now(),
+                        "the order itself, which names the lots",
+                        "order",
+                        None,
+                    )
                     for line in identified
                 ),
             )
@@ -186,7 +193,8 @@ def _placed(broker: Broker, day: Day, line: Line, name: str, unsold: set[tuple[s
     try:
         if line.side == "buy" and pair in unsold:
             raise OrderRejected("not sent: the sale that it replaces was rejected")
-        return broker.place_order(Order(name, line.side, line.security_id, quantity, line.lots, day.as_of))
+        lots = line.lots if _goes_along(day, line) else ""
+        return broker.place_order(Order(name, line.side, line.security_id, quantity, lots, day.as_of))
     except OrderRejected as words:
         if line.side == "sell":
             unsold.add(pair)
@@ -204,6 +212,7 @@ def _book_fills(warehouse: Warehouse, day: Day, session_on: date) -> set[str]:
             states = broker.order_states(session_on)
             filled = [s for s in states if s.event == "filled" and s.client_order_id in meant]
             new = [state for state in filled if state[:3] not in known]
+            _tell_lots(warehouse, day, account, broker, filled)
             delivered = [broker.activities(session_on), broker.positions(session_on)] if new else []
         except Unavailable:  # its fills are booked by the run that finds it there again
             continue
@@ -212,6 +221,40 @@ def _book_fills(warehouse: Warehouse, day: Day, session_on: date) -> set[str]:
         warehouse.add("ledger.order_events", *((*state, _now()) for state in new))
         done |= {state.client_order_id for state in filled}
     return done
+
+
+def _goes_along(day: Day, line: Line) -> bool:
+    """Do the line's lots go with its order? Else the broker takes them after the fill, or not at all."""
+    account = next(account for account in day.settings.portfolio.accounts if account.id == line.account_id)
+    return bool(line.lots) and account.relief == "on_order"
+
+
+def _tell_lots(warehouse: Warehouse, day: Day, account: Account, broker: Broker, filled: list[OrderState]) -> None:
+    """Tell a broker that takes lots after the trade those of its fills; what it does not take any more stays untold."""
+    if account.relief != "after_trade":
+        return
+    waiting = dict(
+        warehouse.rows(
+            "SELECT i.client_order_id, l.lots FROM ledger.intents AS i JOIN ledger.batch_lines AS l USING (batch_id, line) "
+            "ANTI JOIN ledger.lot_identifications AS t ON t.client_order_id = i.client_order_id "
+            "WHERE l.side = 'sell' AND l.lots <> ''"
+        ).iter_rows()
+    )
+    for state in filled:
+        if not (lots := waiting.get(state.client_order_id)):
+            continue
+        try:
+            at, until = broker.tell_lots(state.client_order_id, lots, day.as_of)
+        except OrderRejected:
+            continue
+        warehouse.add(
+            "ledger.lot_identifications",
+            (state.client_order_id, lots, _utc(at), "the broker took them", "after trade", _utc(until)),
+        )
+
+
+def _utc(new_york: datetime) -> datetime:
+    return new_york.replace(tzinfo=NEW_YORK).astimezone(UTC).replace(tzinfo=None)
 
 
 def _now() -> datetime:

@@ -1,27 +1,28 @@
 """Harvests worth doing, each with what to hold instead; and those refused, each with the reason.
 
 A loss becomes a proposal when it passes a threshold of the policy, the broker can reach its lots, no purchase in
-any account of the household would wash it, every account that could have made one has a fresh statement, and a
-replacement is there that no loss of the household bars.
+any account of the household, made, proposed or known to come, would wash more of it than the limits let pass, every
+account that could have made one has a fresh statement, and a replacement is there that no loss of the household bars.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, timedelta
 from decimal import ROUND_DOWN, Decimal
 
 import numpy as np
 
-from flows.book import ledger_trades
 from flows.calendar import next_session
 from flows.day import Day
 from flows.measure import price_history
+from flows.pre_trade import Known, known, show
+from flows.settings import Portfolio
 from transforms import tables
-from transforms.exact import nano_shares, trade_cents
-from transforms.harvest.benefit import Rates, rates, tax_on, unused
+from transforms.exact import nano_shares, trade_cents, usd
+from transforms.harvest.benefit import tax_on, unused
 from transforms.harvest.candidates import Candidate, OpenLot, candidates, cents
 from transforms.harvest.replacement import Replacement, replacements
-from transforms.lots.check import Effect, effect
-from transforms.model import Trade, WashSale
+from transforms.lots.check import Effect, Limits, beyond, within
+from transforms.model import Trade
 from warehouse.db import Warehouse
 from warehouse.law import wash_rules
 
@@ -30,80 +31,114 @@ SHARE = Decimal("0.0001")
 
 
 def propose(warehouse: Warehouse, day: Day) -> None:
-    """Fill core.proposals for the session after `day.as_of`."""
+    """Fill core.proposals for the session after `day.as_of`, and what the views of today's wash sales read."""
     policy, on = day.settings.portfolio, next_session(day.as_of)
+    seen = known(warehouse, day, on)
+    show(warehouse, seen)
     prices = dict(warehouse.rows("SELECT security_id, price_usd FROM core.latest_prices").iter_rows())
     found = candidates(
         _open_lots(warehouse, prices),
         prices,
-        {account.id: account.relief == "on_order" for account in policy.accounts},
+        {account.id: account.reaches_any_lot for account in policy.accounts},
         policy.harvest.min_loss_usd,
         policy.harvest.min_loss_rate,
         on,
     )
     found.sort(key=lambda one: (-one.short_loss_usd, -one.loss_usd, one.account_id, one.security_id))
-    sales = {_name(one): _sale(one, on) for one in found if not one.refusal}
-    trades, _ = ledger_trades(warehouse, day, day.as_of)
-    told = effect(trades, sales.values(), wash_rules(on, policy.law_policy), policy.identical)
-    unsafe = _unsafe_accounts(warehouse, day)
-    found = [
-        one._replace(refusal=one.refusal or _washed(told, one, trades) or _unseen(one, unsafe, policy.identical))
-        for one in found
-    ]
-    household = _household_rates(day, on)
-    short, long = realized(warehouse, on.year)
-    without = tax_on(short, long, household)
+    funds = set(
+        warehouse.rows(
+            "SELECT account_id, security_id FROM core.lots JOIN core.accounts USING (account_id) "
+            "JOIN stg.securities AS s USING (security_id) WHERE relief = 'average' AND s.kind = 'fund'"
+        ).iter_rows()
+    )
+    found, alone = _clear(found, seen, policy.wash_limits, lambda one: [_sale(one, on, funds)])
+    unsafe = [*_unsafe_accounts(warehouse, day), *_unsized(seen)]
+    found = [one._replace(refusal=one.refusal or _unseen(one, unsafe, policy.cautious_groups)) for one in found]
     choose = _replacements(warehouse, day, {one.security_id for one in found if not one.refusal}, on)
+    instead = {_name(one): next(iter(choose(one.security_id)), None) for one in found if not one.refusal}
+    found = [one if one.refusal or instead[_name(one)] else one._replace(refusal=_no_replacement(day)) for one in found]
+    bought = {
+        _name(one): (swap, *_swapped(one, swap, prices))
+        for one in found
+        if not one.refusal and (swap := instead[_name(one)])
+    }
+    found, together = _clear(
+        found, seen, policy.wash_limits, lambda one: [_sale(one, on, funds), _purchase(one, *bought[_name(one)], on)]
+    )
+    told = alone | together  # what was refused is as it was when it was refused
+    short, long, household = seen.year.short_usd, seen.year.long_usd, seen.year.rates
+    without = tax_on(short, long, household)
     rows = []
     for one in found:
-        instead = None if one.refusal else next(iter(choose(one.security_id)), None)
-        refusal = one.refusal or ("" if instead else _no_replacement(day))
+        effect = told.get(_name(one))
         saved = left = Decimal(0)
-        if not refusal:
-            before, after = (short, long), (short - one.short_loss_usd, long - one.long_loss_usd)
-            saved = cents(without - tax_on(*after, household)) - cents(without - tax_on(*before, household))
-            left = unused(*after, household) - unused(*before, household)
-            short, long = after
-        rows.append(_row(one, instead, prices, saved, left, refusal))
+        if not one.refusal and effect:
+            before = short, long
+            short -= one.short_loss_usd - usd(effect.disallowed_of("short"))
+            long -= one.long_loss_usd - usd(effect.disallowed_of("long"))
+            saved = cents(without - tax_on(short, long, household)) - cents(without - tax_on(*before, household))
+            left = unused(short, long, household) - unused(*before, household)
+        rows.append(_row(one, bought.get(_name(one)), effect, saved, left, _unlinked(one, policy)))
     warehouse.replace("core.proposals", tables.core("proposals", rows))
+
+
+def _clear(
+    found: list[Candidate], seen: Known, limits: Limits, trades: Callable[[Candidate], Iterable[Trade]]
+) -> tuple[list[Candidate], dict[str, Effect]]:
+    """Refuse what a batch would wash beyond the limits, until what is left passes together; and what each would do.
+
+    A sale that is refused no longer takes up the purchases that would have washed it: they may wash another.
+    """
+    told: dict[str, Effect] = {}
+    while True:
+        batch = {_name(one): list(trades(one)) for one in found if not one.refusal}
+        checked = seen.effects(trade for pair in batch.values() for trade in pair)
+        told |= checked
+        reasons = {
+            name: reason
+            for name, pair in batch.items()
+            for trade in pair
+            if (reason := beyond(checked[trade.trade_id], limits))
+        }
+        if not reasons:
+            return found, told
+        found = [one._replace(refusal=one.refusal or reasons.get(_name(one), "")) for one in found]
 
 
 def _open_lots(warehouse: Warehouse, prices: Mapping[str, Decimal]) -> list[OpenLot]:
     rows = warehouse.rows(
         "SELECT account_id, security_id, acquired_on, lot_id, slice, quantity, basis_usd, long_term_from FROM core.lots "
-        "WHERE NOT is_deferred"
+        "WHERE NOT is_deferred AND quantity > 0"
     )
     return [lot for lot in map(OpenLot._make, rows.iter_rows()) if lot.security_id in prices]
 
 
 def _name(one: Candidate) -> str:
-    return f"sell {one.account_id} {one.security_id}"
+    return f"sell {one.account_id} {one.security_id} from {one.lots[0][0]}"
 
 
-def _sale(one: Candidate, on: date) -> Trade:
-    """The proposed sale as the ledger would see it."""
-    picks = tuple((lot_id, nano_shares(quantity)) for lot_id, quantity in one.lots)
+def _sale(one: Candidate, on: date, funds: Collection[tuple[str, str]]) -> Trade:
+    """The proposed sale as the ledger would see it; `funds` are the holdings that are sold at average cost."""
+    is_average = (one.account_id, one.security_id) in funds
+    picks = () if is_average else tuple((lot_id, nano_shares(quantity)) for lot_id, quantity in one.lots)
     amount = trade_cents(one.quantity, one.price_usd, Decimal(0))
     return Trade(
-        _name(one), one.account_id, one.security_id, False, nano_shares(one.quantity), amount, on, None, False, picks
-    )
+        _name(one), one.account_id, one.security_id, False, nano_shares(one.quantity), amount, on, None, False, picks,
+        "average" if is_average else "fifo",
+    )  # fmt: skip
 
 
-def _washed(told: Effect, one: Candidate, trades: list[Trade]) -> str:
-    """Which purchases of the household would wash this loss, and how much of it."""
-    washed = told.washed.get(_name(one))
-    if washed is None:
-        return ""
-    bought = {trade.trade_id: trade for trade in trades}
+def _swapped(one: Candidate, instead: Replacement, prices: Mapping[str, Decimal]) -> tuple[Decimal, Decimal]:
+    """Shares of the replacement and their price."""
+    price = prices[instead.security_id]
+    return (one.value_usd * CASH_CUSHION / price).quantize(SHARE, ROUND_DOWN), price
 
-    def said(match: WashSale) -> str:
-        trade = bought[match.replacement_lot_id]
-        return f"{trade.account_id} bought {trade.security_id} on {trade.traded_on} ({match.days:+d} days, {match.citation})"
 
-    lost = f", ${washed.permanent / 100:,.2f} of it for good" if washed.permanent else ""
-    return f"${washed.disallowed / 100:,.2f} of the loss would be disallowed{lost}: " + "; ".join(
-        map(said, washed.because)
-    )
+def _purchase(one: Candidate, instead: Replacement, quantity: Decimal, price: Decimal, on: date) -> Trade:
+    return Trade(
+        f"instead of {_name(one)}", one.account_id, instead.security_id, True,
+        nano_shares(quantity), trade_cents(quantity, price, Decimal(0)), on, None, False,
+    )  # fmt: skip
 
 
 def _unsafe_accounts(warehouse: Warehouse, day: Day) -> list[tuple[tuple[str, ...], str]]:
@@ -117,7 +152,9 @@ def _unsafe_accounts(warehouse: Warehouse, day: Day) -> list[tuple[tuple[str, ..
     unsafe = [(a.can_hold, faults[a.id]) for a in day.settings.portfolio.accounts if a.id in faults]
     unread = warehouse.rows(
         "SELECT source, line, reason, payload ->> 'symbol' FROM mart.set_aside "
-        "WHERE kind = 'activities' AND payload ->> 'kind' = 'trade' AND payload ->> 'side' IS DISTINCT FROM 'sell' "
+        "WHERE kind = 'activities' "
+        "AND payload ->> 'kind' IN ('trade', 'dividend_reinvested', 'award', 'option_open') "
+        "AND payload ->> 'side' IS DISTINCT FROM 'sell' "
         "AND coalesce(TRY_CAST(left(payload ->> 'at', 10) AS DATE), $first) >= $first",
         first=day.as_of - timedelta(days=wash_rules(day.as_of).window_days),
     )
@@ -131,27 +168,34 @@ def _unsafe_accounts(warehouse: Warehouse, day: Day) -> list[tuple[tuple[str, ..
     return unsafe
 
 
+def _unsized(seen: Known) -> list[tuple[tuple[str, ...], str]]:
+    return [
+        (
+            (plan.security_id,),
+            f"{plan.account_id} buys {plan.security_id} on {on} ({plan.name}), nobody can tell how many shares: "
+            "say quantity or amount_usd, and see that it has a price",
+        )
+        for plan, on in seen.unsized
+    ]
+
+
+def _unlinked(one: Candidate, policy: Portfolio) -> str:
+    """The accounts that nobody sees and that could hold what would wash it."""
+    group = policy.cautious_groups
+    mine = group.get(one.security_id, one.security_id)
+    return "; ".join(
+        account.name
+        for account in policy.not_linked
+        if not account.can_hold or mine in {group.get(name, name) for name in account.can_hold}
+    )
+
+
 def _unseen(one: Candidate, unsafe: list[tuple[tuple[str, ...], str]], identical: Mapping[str, str]) -> str:
     group = identical.get(one.security_id, one.security_id)
     missing = [
         fault for can_hold, fault in unsafe if not can_hold or group in {identical.get(name, name) for name in can_hold}
     ]
     return f"a purchase that nobody has seen yet could wash it: {'; '.join(missing)}" if missing else ""
-
-
-def _household_rates(day: Day, on: date) -> Rates:
-    household = day.settings.portfolio.household
-    return rates(day.law(on.year), household.taxable_income_usd, household.state_rate)
-
-
-def realized(warehouse: Warehouse, year: int) -> tuple[Decimal, Decimal]:
-    """Net short-term and long-term results of a tax year so far, USD, signed."""
-    rows = warehouse.rows(
-        "SELECT coalesce(sum(gain_usd) FILTER (term = 'short'), 0)::DECIMAL(28, 6), "
-        "coalesce(sum(gain_usd) FILTER (term = 'long'), 0)::DECIMAL(28, 6) FROM core.disposals WHERE year(sold_on) = $year",
-        year=year,
-    )
-    return rows.row(0)
 
 
 def _replacements(warehouse: Warehouse, day: Day, sold: set[str], on: date) -> Callable[[str], list[Replacement]]:
@@ -166,7 +210,7 @@ def _replacements(warehouse: Warehouse, day: Day, sold: set[str], on: date) -> C
     at_a_loss = warehouse.rows("SELECT security_id FROM mart.cannot_buy_today WHERE until_on >= $on", on=on)[
         "security_id"
     ]
-    group = policy.identical
+    group = policy.cautious_groups  # another fund on the same index is no replacement
     kept = {group.get(name, name) for name in (*sold, *at_a_loss)}
     barred = {name for name in names if group.get(name, name) in kept} | set(policy.gates.do_not_trade)
 
@@ -189,25 +233,33 @@ def _no_replacement(day: Day) -> str:
 
 def _row(
     one: Candidate,
-    instead: Replacement | None,
-    prices: Mapping[str, Decimal],
+    bought: tuple[Replacement, Decimal, Decimal] | None,
+    effect: Effect | None,
     saved: Decimal,
     left: Decimal,
-    refusal: str,
+    unlinked: str,
 ) -> tuple:
-    price = prices[instead.security_id] if instead else Decimal(0)
-    quantity = (one.value_usd * CASH_CUSHION / price).quantize(SHARE, ROUND_DOWN) if instead else Decimal(0)
+    instead, quantity, price = bought or (None, Decimal(0), Decimal(0))
+    if one.refusal:
+        instead, quantity, price = None, Decimal(0), Decimal(0)
     rate = one.loss_usd / one.basis_usd if one.basis_usd else Decimal(0)
-    later = f", ${left:,.2f} of it left for later years" if left else ""
-    reason = (
-        refusal
-        or f"a loss of ${one.loss_usd:,.2f} ({rate:.1%} of its basis) saves ${saved:,.2f} of tax this year{later}"
+    reason = one.refusal or "; ".join(
+        filter(
+            None,
+            (
+                f"a loss of ${one.loss_usd:,.2f} ({rate:.1%} of its basis) saves ${saved:,.2f} of tax this year"
+                + (f", ${left:,.2f} of it left for later years" if left else ""),
+                within(effect) if effect else "",
+                f"confidence lowered: not linked and could wash it unseen: {unlinked}" if unlinked else "",
+            ),
+        )
     )
+    disallowed, permanent = (effect.disallowed, effect.permanent) if effect else (0, 0)
     return (
         one.account_id, one.security_id, one.quantity, ";".join(f"{lot}:{quantity:f}" for lot, quantity in _plain(one)),
         one.price_usd, one.basis_usd, one.value_usd, one.short_loss_usd, one.long_loss_usd, saved,
         instead.security_id if instead else "", quantity, price, instead.correlation if instead else 0.0,
-        instead.beta if instead else 0.0, bool(refusal), reason,
+        instead.beta if instead else 0.0, usd(disallowed), usd(permanent), unlinked, bool(one.refusal), reason,
     )  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from flows.settings import Settings
 from transforms.tax.form_8949 import form_8949
 from transforms.tax.schedule_d import TEXT
 from warehouse.db import Warehouse
-from warehouse.law import law_date
 
 _ORDER = {line: place for place, line in enumerate(TEXT)}
 
@@ -31,7 +30,7 @@ def report(warehouse: Warehouse, settings: Settings, year: int, as_of: date) -> 
     for name, rows in filed.items():
         write_csv(rows, folder / f"{name}.csv")
     index = folder / "index.html"
-    index.write_bytes(statement(warehouse, settings.portfolio.household, filed, year, as_of).encode())
+    index.write_bytes(statement(warehouse, settings.portfolio, filed, year, as_of).encode())
     return index
 
 
@@ -41,11 +40,12 @@ def _filed(warehouse: Warehouse, year: int) -> dict[str, pl.DataFrame]:
     def of_year(table: str, column: str, order: str) -> pl.DataFrame:
         return warehouse.rows(f"FROM {table} WHERE {column} = $year ORDER BY {order}", year=year)
 
-    disposals = of_year("core.disposals", "year(sold_on)", "sold_on, trade_id, lot_id, slice")
+    sales = of_year("core.reported_sales", "year(sold_on)", "sold_on, trade_id, lot_id, slice")
     business = of_year("mart.schedule_c", "year", "category")
     by_line = pl.col("schedule_c_line").str.extract(r"^(\d+)").cast(pl.Int64)
     return {
-        "form_8949": form_8949(disposals, year, law_date("covered_since")),
+        "form_8949": form_8949(sales, year),
+        "broker_differs": of_year("mart.broker_differs", "year", "sold_on, trade_id, slice"),
         "schedule_d": of_year("core.schedule_d", "year", "line").sort(pl.col("line").replace_strict(_ORDER)),
         "schedule_c": business.sort(by_line, "schedule_c_line", "category", nulls_last=True),
         "expenses": of_year("core.expenses", "year(posted_on)", "posted_on, bank_id, bank_line_id"),

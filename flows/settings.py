@@ -6,7 +6,7 @@ not add up or an account of an unknown type stops with the file, the key, what w
 
 import os
 import tomllib
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
@@ -15,7 +15,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from transforms.lots.check import Limits
+from transforms.lots.tiers import merged
 from transforms.model import DEFERRED, TAXABLE
+from warehouse.law import policy
 
 DEMO = Path(__file__).parent / "demo"
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -34,7 +37,7 @@ class Household(_Frozen):
     filing_status: Literal["single", "mfj", "mfs", "hoh", "qss"]
     taxable_income_usd: Decimal  # ordinary taxable income of the year, before the portfolio
     state_rate: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
-    linked: bool  # true: every account of the household is listed; false lowers the confidence, visibly
+    linked: bool  # true: every account is under [[accounts]]; false lowers the confidence, visibly ([[unlinked]])
 
 
 class Prices(_Frozen):
@@ -50,7 +53,11 @@ class Account(_Frozen):
     type: str
     owner: Literal["self", "spouse", "joint"]
     broker: Literal["simulated", "statements"]
-    relief: Literal["fifo_only", "on_order"] = "fifo_only"
+    relief: Literal["fifo_only", "on_order", "after_trade", "average"] = "fifo_only"
+    method: Literal["fifo", "lifo", "hifo", "lowest_tax"] | None = None  # the lots that we intend, see `intends`
+    standing: Literal["fifo", "lifo", "hifo"] = "fifo"  # what the broker is told once and for all
+    standing_since: date | None = None
+    identify_by: time = time(20, 30)  # after_trade: until when the broker takes the lots, New York, on the trade day
     activities: str
     positions: str | None = None  # statements only: the file that says what is held, and how far it speaks
     max_age_days: Annotated[int, Field(ge=1)] = 5
@@ -65,6 +72,10 @@ class Account(_Frozen):
             raise ValueError("positions names a file where broker is statements, and only there")
         if self.broker == "statements" and self.mode == "auto":
             raise ValueError("an account known by its statements takes no orders: leave mode out")
+        if (self.standing != "fifo") != (self.standing_since is not None):
+            raise ValueError("standing and standing_since go together: the order, and the day from which it stands")
+        if self.standing != "fifo" and self.relief not in ("on_order", "after_trade"):
+            raise ValueError(f"a broker that is {self.relief} follows no standing order")
         return self
 
     @property
@@ -72,9 +83,65 @@ class Account(_Frozen):
         return self.type in DEFERRED
 
     @property
+    def reaches_any_lot(self) -> bool:
+        """Does the broker sell the lots that it is told, with the order or after it?"""
+        return self.relief in ("on_order", "after_trade")
+
+    @property
+    def intends(self) -> str:
+        """The lot method that we intend: where the broker lets us choose the one that costs the least tax."""
+        return self.method or ("lowest_tax" if self.reaches_any_lot else "fifo")
+
+    @property
     def orders(self) -> str:
         """dry_run unless told otherwise; the simulated broker, where nothing is at stake, fills on its own."""
         return self.mode or ("auto" if self.broker == "simulated" else "dry_run")
+
+
+class Unlinked(_Frozen):
+    """An account that the household knows of and Thresher does not see."""
+
+    name: str
+    type: str
+    owner: Literal["self", "spouse", "joint"]
+    can_hold: tuple[str, ...] = ()  # the securities it can hold; empty: any
+
+    @model_validator(mode="after")
+    def _known_type(self) -> "Unlinked":
+        if self.type not in DEFERRED | TAXABLE:
+            raise ValueError(f"type {self.type!r} is not one of {', '.join(sorted(DEFERRED | TAXABLE))}")
+        return self
+
+    def __str__(self) -> str:
+        held = f", holds {', '.join(self.can_hold)} only" if self.can_hold else ""
+        return self.name if self is NOT_LISTED else f"{self.name} ({self.type} of {self.owner}{held})"
+
+
+NOT_LISTED = Unlinked(name="an account that is not listed", type="taxable", owner="joint")
+
+
+class Future(_Frozen):
+    """A purchase that is known to come: on a day, or every week, month or quarter from a first day on."""
+
+    account: str  # an id of [[accounts]], or a name of [[unlinked]]
+    security: str
+    kind: Literal["reinvestment", "payroll", "vesting", "recurring", "order"]
+    quantity: Annotated[Decimal, Field(gt=0, decimal_places=9)] | None = None
+    amount_usd: Annotated[Decimal, Field(gt=0, decimal_places=2)] | None = None
+    on: date | None = None
+    every: Literal["week", "month", "quarter"] | None = None
+    first: date | None = None
+    until: date | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Future":
+        if (self.on is None) == (self.every is None) or (self.every is None) != (self.first is None):
+            raise ValueError("say when: on = a date, or every = week, month or quarter with first = a date")
+        if self.quantity is not None and self.amount_usd is not None:
+            raise ValueError("say quantity or amount_usd, not both")
+        if self.quantity is None and self.amount_usd is None and self.kind != "reinvestment":
+            raise ValueError("say how much: quantity or amount_usd (a reinvestment may leave it to its last dividend)")
+        return self
 
 
 class Bank(_Frozen):
@@ -110,6 +177,9 @@ class Gates(_Frozen):
     max_daily_turnover: Fraction = 0.25  # of the household
     max_price_age_sessions: Annotated[int, Field(ge=0)] = 1
     max_price_move: Fraction = 0.35  # a larger move in one session is not believed
+    max_washed_usd: Annotated[Decimal, Field(ge=0)] = Decimal(50)  # of loss that a trade may wash: this much,
+    max_washed_rate: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.02")  # or this part of it, whichever is more
+    max_permanent_usd: Annotated[Decimal, Field(ge=0)] = Decimal(50)  # of it that may be lost for good
     do_not_trade: tuple[str, ...] = ()
 
 
@@ -128,7 +198,10 @@ class Portfolio(_Frozen):
     prices: Prices
     accounts: tuple[Account, ...] = Field(min_length=1)
     banks: tuple[Bank, ...] = ()
-    identical: dict[str, str] = {}
+    unlinked: tuple[Unlinked, ...] = ()
+    future: tuple[Future, ...] = ()
+    identical: dict[str, str] = {}  # the same security, its share classes, and what the household says is one
+    same_index: dict[str, str] = {}  # fund -> its index
     law_policy: dict[str, str] = {}  # answers to the open questions of sql/law/policy.csv, as its values are written
     targets: dict[str, Fraction] = {}
     bands: Bands = Bands()
@@ -138,11 +211,38 @@ class Portfolio(_Frozen):
     gates: Gates = Gates()
     expenses: Expenses = Expenses()
 
+    @property
+    def groups(self) -> dict[str, str]:
+        """The substantially identical securities that the books match in."""
+        washes = policy(self.law_policy)["same_index_washes"] == "true"
+        return self.cautious_groups if washes else self.identical
+
+    @property
+    def cautious_groups(self) -> dict[str, str]:
+        """The same with the funds on one index united, whatever the policy: a harvest is kept clear of these."""
+        return merged(self.identical, self.same_index) if self.same_index else self.identical
+
+    @property
+    def not_linked(self) -> tuple[Unlinked, ...]:
+        """The accounts that nobody sees: those named, or one that may hold anything where none is."""
+        return self.unlinked if self.unlinked or self.household.linked else (NOT_LISTED,)
+
+    @property
+    def wash_limits(self) -> Limits:
+        gates = self.gates
+        return Limits(int(gates.max_washed_usd * 100), gates.max_washed_rate, int(gates.max_permanent_usd * 100))
+
     @model_validator(mode="after")
     def _consistent(self) -> "Portfolio":
         ids = [account.id for account in self.accounts] + [bank.id for bank in self.banks]
+        ids += [account.name for account in self.unlinked]
         if repeated := {name for name in ids if ids.count(name) > 1}:
             raise ValueError(f"ids must differ; repeated: {', '.join(sorted(repeated))}")
+        if self.unlinked and self.household.linked:
+            raise ValueError("household.linked is true, and [[unlinked]] names accounts that are not: set it to false")
+        known = {account.id for account in self.accounts} | {account.name for account in self.unlinked}
+        if unknown := {future.account for future in self.future} - known:
+            raise ValueError(f"[[future]] names accounts that are not listed: {', '.join(sorted(unknown))}")
         if self.targets and abs(sum(self.targets.values()) - 1) > 1e-9:
             raise ValueError(f"targets must add up to 1, they add up to {sum(self.targets.values()):.4f}")
         return self

@@ -44,7 +44,7 @@ def summary(warehouse: Warehouse, day: Day, page: Path) -> Summary:
             "Harvest": _lines(warehouse, _HARVESTS),
             "Ordered": [*_lines(warehouse, _DECIDED_BEFORE, on=session_on), *_lines(warehouse, _ORDERS, on=session_on)],
             "Refused": [*_lines(warehouse, _REFUSED), *_lines(warehouse, _HELD_BACK, on=session_on)],
-            "Look at": _alerts(warehouse),
+            "Look at": [*_not_linked(warehouse, day), *_alerts(warehouse)],
             "Tax": _tax(warehouse, day),
             "Next": [
                 f"report:    {page}",
@@ -107,6 +107,16 @@ def _ingested(warehouse: Warehouse) -> list[str]:
     return said
 
 
+def _not_linked(warehouse: Warehouse, day: Day) -> list[str]:
+    """The accounts that nobody sees, and how many of the harvests they lower the confidence of."""
+    found = _lines(warehouse, "SELECT unlinked FROM core.proposals WHERE NOT is_refused")
+    return [
+        f"confidence is lowered: {account} is not linked; a purchase there could wash "
+        f"{sum(account.name in unlinked.split('; ') for unlinked in found)} of {len(found)} harvests unseen"
+        for account in day.settings.portfolio.not_linked
+    ]
+
+
 def _alerts(warehouse: Warehouse) -> list[str]:
     found = [
         *_lines(warehouse, "SELECT DISTINCT reason FROM core.source_status WHERE NOT is_sound ORDER BY 1"),
@@ -132,6 +142,17 @@ def _alerts(warehouse: Warehouse) -> list[str]:
             warehouse,
             "SELECT format('sale {} changed since the last run: {} lot {} with a gain of ${:,.2f}', trade_id, change, lot_id, "
             "gain_usd::DOUBLE) FROM core.moved_disposals ORDER BY trade_id, slice, change DESC",
+        ),
+        *_lines(
+            warehouse,
+            "SELECT format('tell {} until {} (New York) that sale {} took {}: it saves ${:,.2f}', account_id, "
+            "strftime(deadline_at, '%Y-%m-%d %H:%M'), trade_id, lots, tax_usd::DOUBLE) FROM mart.identifications_due",
+        ),
+        *_lines(
+            warehouse,
+            "SELECT format('sale {} in {}: the broker relieved {}, meant were {}; that costs ${:,.2f} of tax', trade_id, account_id, "
+            "relieved_lots, intended_lots, tax_usd::DOUBLE) FROM mart.lot_divergence "
+            "ANTI JOIN mart.identifications_due USING (trade_id) WHERE sold_on >= (SELECT as_of FROM mart.today)",
         ),
     ]
     aside = warehouse.value("SELECT count(*) FROM mart.set_aside")

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from flows.day import Day
-from flows.propose import realized
+from flows.pre_trade import realized
 from transforms import tables
 from transforms.exact import apportioned
 from transforms.expenses.categorize import expenses
@@ -11,16 +11,13 @@ from transforms.harvest.benefit import rates, tax_on, unused
 from transforms.harvest.candidates import cents
 from transforms.tax.schedule_d import schedule_d
 from warehouse.db import Warehouse
-from warehouse.law import law_date
 
 
 def taxes(warehouse: Warehouse, day: Day) -> None:
     """Fill core.schedule_d, core.expenses and core.harvests from the books as they stand."""
     household = day.settings.portfolio.household
-    disposals = warehouse.rows("SELECT * FROM core.disposals ORDER BY sold_on, trade_id, slice")
-    warehouse.replace(
-        "core.schedule_d", schedule_d(disposals, day.law, household.taxable_income_usd, law_date("covered_since"))
-    )
+    sales = warehouse.rows("SELECT * FROM core.reported_sales ORDER BY sold_on, trade_id, slice")
+    warehouse.replace("core.schedule_d", schedule_d(sales, day.law, household.taxable_income_usd))
     lines = warehouse.rows(
         "SELECT bank_id, bank_line_id, posted_on, description, amount_usd FROM stg.bank_lines AS b "
         "ANTI JOIN core.set_aside AS s ON s.kind = 'bank_lines' AND s.delivery_id = b.delivery_id AND s.raw_line = b.line "

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import cached_property
 from math import floor
 from zoneinfo import ZoneInfo
 
@@ -64,18 +65,18 @@ class Trade:
     def is_deferred(self) -> bool:
         return self.account_type in DEFERRED
 
-    @property
+    @cached_property
     def clock(self) -> tuple[date, int, float]:
         """The time of the trade: date-only buys before, date-only sells after the timed rows of the day."""
         if self.instant is not None:
             return self.day, 1, self.instant.timestamp()
         return self.day, 0 if self.side == "buy" else 2, 0.0
 
-    @property
+    @cached_property
     def order(self) -> tuple[date, int, float, int, bytes]:
         return *self.clock, 0 if self.side == "buy" else 1, self.trade_id.encode()
 
-    @property
+    @cached_property
     def replacement_order(self) -> tuple[date, int, float, bool, bytes]:
         """By trade time; at equal times the taxable account first."""
         return *self.clock, self.is_deferred, self.trade_id.encode()
@@ -145,6 +146,8 @@ def is_long(holding_since: date, sold_on: date) -> bool:
     >>> is_long(date(2023, 2, 28), date(2024, 2, 29)), is_long(date(2023, 2, 28), date(2024, 3, 1))
     (False, True)
     """
+    if holding_since >= date.max - timedelta(days=365):  # the calendar ends before a year has passed
+        return False
     start = holding_since + timedelta(days=1)
     if (start.month, start.day) == (2, 29):
         anniversary = date(start.year + 1, 3, 1)
@@ -248,7 +251,7 @@ def relieve(trades: list[Trade]) -> tuple[list[tuple[Trade, dict[str, Fraction]]
             bought.append(trade)
             continue
         open_lots = [
-            (buy, buy.quantity - sum(taken.get(buy.trade_id, Fraction(0)) for _, taken in sales))
+            (buy, buy.quantity - sum(taken[buy.trade_id] for _, taken in sales if buy.trade_id in taken))
             for buy in bought
             if (buy.account_id, buy.security_id) == (trade.account_id, trade.security_id)
         ]
@@ -357,7 +360,7 @@ class Books:
                 lot.deferred_matched += quantity
                 permanent += disallowed
             else:
-                held = sale.day - piece.holding_since
+                held = min(sale.day - piece.holding_since, lot.buy.day - date.min)  # the calendar begins there
                 cents = lot.rest.take(quantity) + disallowed
                 pool = Pool(quantity, cents, lot.buy.day - held)
                 pool.held_for_sale_of = sale.day if lot.buy.order < sale.order else None
@@ -388,8 +391,8 @@ class Books:
         return min(lot.rest.left, held_tonight - max(Fraction(0), matched_before - leaving_today) - matched_today)
 
     def sold(self, lot: Lot, counts) -> Fraction:
-        zero = Fraction(0)
-        return sum((taken.get(lot.buy.trade_id, zero) for other, taken in self.sales if counts(other)), zero)
+        lot_id = lot.buy.trade_id
+        return sum((taken[lot_id] for sale, taken in self.sales if lot_id in taken and counts(sale)), Fraction(0))
 
     def open_lots(self) -> list[Row]:
         return [

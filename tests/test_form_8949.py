@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
+from reported import agreed
 
 from flows.documents.tables import write_csv
 from transforms.tables import core
@@ -42,36 +43,36 @@ def disposals(text: str = SALES) -> pl.DataFrame:
             (trade, f"L-{trade}", 1, "joint", security, usd(shares), on(acquired), on(acquired), on(sold), usd(proceeds),
              usd(basis), "W" if usd(adjustment) else "", usd(adjustment), usd(0), usd(gain), term, False)
         )  # fmt: skip
-    return core("disposals", rows)
+    return agreed(core("disposals", rows))
 
 
 def test_the_form_is_the_golden_one(tmp_path):
-    write_csv(form_8949(disposals(), 2022, SINCE), tmp_path / "form.csv")
+    write_csv(form_8949(disposals(), 2022), tmp_path / "form.csv")
     assert (tmp_path / "form.csv").read_text() == GOLDEN
 
 
 def test_only_sales_of_the_year_are_on_it():
-    assert form_8949(disposals(), 2021, SINCE)["description"].to_list() == ["10 sh. HD"]
-    assert form_8949(disposals(), 2020, SINCE).is_empty()
+    assert form_8949(disposals(), 2021)["description"].to_list() == ["10 sh. HD"]
+    assert form_8949(disposals(), 2020).is_empty()
 
 
 def test_stock_bought_before_2011_is_in_the_box_of_a_basis_that_the_broker_does_not_report():
     assert date(2011, 1, 1) == SINCE
-    rows = form_8949(disposals(), 2022, SINCE)
+    rows = form_8949(disposals(), 2022)
     boxes = dict(rows.select("date_acquired", "box").rows())
     assert (boxes[date(2010, 12, 31)], boxes[date(2011, 1, 1)]) == ("E", "D")
     short = disposals("S 1 GE 2010-12-31 2011-06-01 10.00 20.00 0.00 -10.00 short")
-    assert form_8949(short, 2011, SINCE)["box"].to_list() == ["B"]
+    assert form_8949(short, 2011)["box"].to_list() == ["B"]
 
 
 def test_every_row_and_every_total_is_proceeds_less_cost_plus_adjustment():
-    rows = form_8949(disposals(), 2022, SINCE)
+    rows = form_8949(disposals(), 2022)
     for frame in (rows, totals(rows)):
         assert frame.filter(pl.col("gain") != pl.col("proceeds") - pl.col("cost") + pl.col("adjustment")).is_empty()
 
 
 def test_the_totals_are_the_sums_of_their_rows_to_the_cent():
-    rows = form_8949(disposals(), 2022, SINCE)
+    rows = form_8949(disposals(), 2022)
     found = {row["box"]: row for row in totals(rows).to_dicts()}
     assert [(box, row["part"], row["sales"], str(row["gain"])) for box, row in found.items()] == [
         ("A", "I", 2, "-1400.00"), ("D", "II", 2, "4935.13"), ("E", "II", 1, "2919.50"),
@@ -82,7 +83,7 @@ def test_the_totals_are_the_sums_of_their_rows_to_the_cent():
 
 def test_the_order_does_not_depend_on_the_order_of_the_books():
     mixed = disposals().reverse()
-    assert form_8949(mixed, 2022, SINCE).equals(form_8949(disposals(), 2022, SINCE))
+    assert form_8949(mixed, 2022).equals(form_8949(disposals(), 2022))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from transforms.lots.check import Washed
-from transforms.model import WashSale
+from transforms.lots.check import Effect, Limits, Match, Party
 from transforms.orders.gates import GATES, Evidence, Line, refusals
 
 MONDAY = date(2022, 10, 17)
@@ -30,12 +29,15 @@ CALM = Evidence(
     max_daily_turnover=0.25,
     cash_after={"joint": Decimal(20)},
     washed={},
+    wash_limits=Limits(5_000, Decimal("0.02"), 3_000),
 )
 
 
-def washed(disallowed: int, permanent: int = 0) -> Washed:
-    match = WashSale("sale", "L-1", "R-9", 10**9, disallowed, permanent, -21, "26 USC 1091(a)")
-    return Washed("b.1.1", disallowed, permanent, (match,))
+def washed(disallowed: int, permanent: int = 0, name: str = "b.1.1", loss: int = 100_000) -> Effect:
+    sale = Party("b.1.1", "joint", "HD", "joint would sell 10 HD on 2022-10-17", "proposed")
+    bought = Party("R-9", "ira", "HD", "ira bought 10 HD on 2022-09-26", "made")
+    match = Match(sale, bought, 10**9, disallowed, permanent, -21, "deferred" if permanent else "purchase", "short")
+    return Effect(name, disallowed - loss, 0, loss, 0, (match,), ())
 
 
 def reasons(line: Line = SELL, **seen: Any) -> dict[str, str]:
@@ -73,12 +75,17 @@ LIMITS = [  # gate, line, what it lets pass, what it refuses, words of the refus
     ),
     ("cash", BUY, {"cash_after": {"joint": Decimal(0)}}, {"cash_after": {"joint": Decimal("-0.01")}}, ["$0.01", "cash"]),
     (
-        "wash_sale", SELL, {"washed": {SELL.key: washed(0)}}, {"washed": {SELL.key: washed(1)}},
-        ["$0.01", "R-9", "-21 days", "26 USC 1091(a)"],
+        "wash_sale", SELL, {"washed": {SELL.key: washed(5_000)}}, {"washed": {SELL.key: washed(5_001)}},
+        ["$50.01", "ira bought 10 HD on 2022-09-26", "21 days before", "26 USC 1091(a)", "the limit is $50.00"],
     ),
     (
-        "wash_sale", BUY, {"washed": {SELL.key: washed(500)}}, {"washed": {BUY.key: washed(500, 200)}},
-        ["$5.00", "$2.00 of it for good", "sale"],
+        "wash_sale", SELL, {"washed": {SELL.key: washed(20_000, loss=1_000_000)}},
+        {"washed": {SELL.key: washed(20_001, loss=1_000_000)}}, ["$200.01", "the limit is $200.00"],
+    ),
+    (
+        "wash_sale", BUY, {"washed": {BUY.key: washed(5_000, 3_000, "R-9")}},
+        {"washed": {BUY.key: washed(5_000, 3_001, "R-9")}},
+        ["$30.01 of it for good", "joint would sell 10 HD", "at most $30.00 may be lost for good"],
     ),
 ]  # fmt: skip
 
@@ -129,7 +136,7 @@ def test_a_pair_goes_together_and_other_pairs_go_on():
 
 
 def test_a_held_back_sale_holds_back_its_replacement():
-    found = refusals([SELL, BUY], replace(CALM, washed={SELL.key: washed(100)}))
+    found = refusals([SELL, BUY], replace(CALM, washed={SELL.key: washed(10_000)}))
     assert [(row.line, row.gate) for row in found] == [(1, "wash_sale"), (2, "pair")]
     assert "sell HD" in found[1].reason
 

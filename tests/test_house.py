@@ -16,7 +16,18 @@ WORLD = {  # what reaches outside, or tells the time: nothing for a function of 
     "os", "pathlib", "prefect", "pyarrow", "random", "requests", "secrets", "shutil", "socket", "sqlalchemy", "sqlite3",
     "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid", "warehouse",
 }  # fmt: skip
-HEAVY = ("altair", "duckdb", "great_expectations", "numpy", "pandera", "polars", "prefect", "pydantic", "skfolio")
+HEAVY = (
+    "altair",
+    "duckdb",
+    "great_expectations",
+    "numba",
+    "numpy",
+    "pandera",
+    "polars",
+    "prefect",
+    "pydantic",
+    "skfolio",
+)
 LABELS = ("Law", "Window", "Order", "Units", "Shape", "Rows", "Errors", "Omits")
 
 

@@ -25,6 +25,7 @@ from warehouse.law import LawInvalid, law_folder, law_hash, law_rows
 
 YEARS = range(2019, 2027)
 ROWS = law_rows()
+OF_A_DAY = ("settlement_days", "own_books_identify_digital_assets")  # asked for the day of a sale, not for a tax year
 PARAMETERS = (
     *(f"II_brk{step}" for step in range(1, 7)),
     *(f"II_rt{step}" for step in range(1, 8)),
@@ -100,7 +101,7 @@ def test_the_2025_standard_deduction_is_the_one_of_the_2025_act():
 def test_every_row_has_a_citation(table):
     assert ROWS[table]
     for row in ROWS[table]:
-        assert row["citation"].split()[0] in ("26", "Treas.", "Schedule", "2025", "2026"), row
+        assert row["citation"].split()[0] in ("17", "26", "Treas.", "Schedule", "2025", "2026"), row
 
 
 @pytest.mark.parametrize("table", INDEXED)
@@ -127,7 +128,7 @@ def test_last_years_numbers_are_never_used(table):
     assert tax_year(without, 2025, "hoh") == tax_year(ROWS, 2025, "hoh")
 
 
-@pytest.mark.parametrize("table", ROWS)
+@pytest.mark.parametrize("table", [name for name in ROWS if name not in OF_A_DAY])
 def test_a_table_that_is_gone_is_named(table):
     with pytest.raises(LawMissing, match=rf"sql/law/{table}\.csv"):
         tax_year({name: rows for name, rows in ROWS.items() if name != table}, 2026, "single")

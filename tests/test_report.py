@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from reported import agreed
 
 from flows.report import report
 from flows.settings import Portfolio, Settings
@@ -16,7 +17,7 @@ from transforms.law import tax_year
 from transforms.tables import PRICE, QUANTITY, USD, core
 from transforms.tax.schedule_d import schedule_d
 from warehouse.db import Warehouse, writer
-from warehouse.law import law_date, law_rows
+from warehouse.law import law_rows
 
 AS_OF, NOW = date(2022, 10, 14), datetime(2022, 10, 14, 21, 30)
 EVIL = '<script>alert("1")</script> & <b>co</b>'
@@ -51,7 +52,7 @@ def purchase(transaction: str, account: str, on: date) -> dict[str, object]:
     return {
         "transaction_id": transaction, "version": 1, "account_id": account, "kind": "trade", "side": "buy",
         "security_id": "HD", "quantity": D(10), "price_usd": D(280), "fee_usd": D(0), "amount_usd": D(-2800),
-        "traded_on": on, "traded_at": None, "lots": "", "delivery_id": "d", "known_at": NOW, "payload_hash": "h",
+        "traded_on": on, "traded_at": None, "lots": "", "delivery_id": "d", "known_at": NOW, "payload_hash": "h", "details": "{}",
     }  # fmt: skip
 
 
@@ -77,16 +78,21 @@ def fill(warehouse: Warehouse) -> None:
         "reason": "quantity of a trade is not above zero",
     }]))  # fmt: skip
     law = law_rows()
+    accounts = [
+        {"account_id": name, "name": name, "type": kind, "owner": "joint", "broker": "simulated", "relief": "fifo_only",
+         "method": "fifo", "mode": "auto", "is_deferred": kind != "taxable", "booked_to": AS_OF}
+        for name, kind in (("joint", "taxable"), ("roth", "roth_ira"))
+    ]  # fmt: skip
     filled = {
+        "accounts": pl.DataFrame(accounts),
         "latest_prices": core("latest_prices", [("HD", AS_OF, Decimal("281.55"), Decimal("280"), 0, True)]),
         "disposals": disposals,
-        "schedule_d": schedule_d(
-            disposals, lambda year: tax_year(law, year, "mfj"), D(210_000), law_date("covered_since")
-        ),
+        "reported_sales": agreed(disposals),
+        "schedule_d": schedule_d(agreed(disposals), lambda year: tax_year(law, year, "mfj"), D(210_000)),
         "lots": [("B-1", 1, "joint", "HD", D(10), date(2022, 6, 20), date(2022, 1, 29), date(2023, 1, 30), D(3100), False)],
         "wash_sales": [
-            ("S-1", "L-S-1", "B-1", D(6), D(300), D(0), 19, "26 USC 1091(a), (d)"),
-            ("S-1", "L-S-1", "B-2", D(4), D(200), D(200), 20, "Rev. Rul. 2008-5"),
+            ("S-1", "L-S-1", "B-1", D(6), D(300), D(0), 19, "26 USC 1091(a), (d)", "purchase", D(6)),
+            ("S-1", "L-S-1", "B-2", D(4), D(200), D(200), 20, "Rev. Rul. 2008-5", "deferred", D(4)),
         ],
         "expenses": [
             ("bank", "1", date(2022, 3, 1), "PATREON", D("1812.30"), "gross_receipts", "1", D("1812.30")),
@@ -103,9 +109,9 @@ def fill(warehouse: Warehouse) -> None:
         "risk": [("drawdown", 0.228, "fraction", True, "limit 20%"), ("sharpe_ratio", -0.31, "ratio", False, "a year")],
         "proposals": [
             ("joint", "AMD", D("120.5"), "", D(56), D(11_200), D(6_748), D(1_452), D(3_000), D("1251.11"), "MSFT", D(29),
-             D("228.56"), 0.68, 0.74, False, "a loss of 39.8% of basis"),
+             D("228.56"), 0.68, 0.74, D(0), D(0), "", False, "a loss of 39.8% of basis"),
             ("joint", "JPM", D(30), "", D(111), D(4_500), D(3_330), D(0), D(1_170), D(276), "", D(0), D(0), 0.0, 0.0,
-             True, "the Roth IRA bought it on 2022-10-03"),
+             D(4500), D(4500), "", True, "the Roth IRA bought it on 2022-10-03"),
         ],
         "harvests": pl.DataFrame([{
             "client_order_id": "o", "account_id": "joint", "security_id": "GE", "replacement_id": "XOM",
@@ -168,7 +174,7 @@ def rows(folder: Path, name: str) -> list[dict[str, str]]:
 def test_the_forms_are_files(reported):
     folder, _ = reported
     assert sorted(path.name for path in folder.iterdir()) == [
-        "expenses.csv", "form_8949.csv", "index.html", "schedule_c.csv", "schedule_d.csv", "wash_sales.csv",
+        "broker_differs.csv", "expenses.csv", "form_8949.csv", "index.html", "schedule_c.csv", "schedule_d.csv", "wash_sales.csv",
     ]  # fmt: skip
     assert [(row["part"], row["box"], row["gain"]) for row in rows(folder, "form_8949")] == [
         ("I", "A", "-1500.00"), ("I", "A", "-1088.76"), ("II", "D", "2015.63"), ("II", "E", "2919.50"),

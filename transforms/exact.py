@@ -81,11 +81,11 @@ def apportioned(amount: int, before: int, after: int, whole: int) -> int:
 def shares_text(nano: int) -> str:
     """Nano-shares as a person writes them.
 
-    >>> shares_text(1_500_000_000), shares_text(100 * NANO)
-    ('1.5', '100')
+    >>> shares_text(1_500_000_000), shares_text(100 * NANO), shares_text(-1_500_000_000)
+    ('1.5', '100', '-1.5')
     """
-    whole, rest = divmod(nano, NANO)
-    return f"{whole}.{rest:09d}".rstrip("0") if rest else str(whole)
+    whole, rest = divmod(abs(nano), NANO)
+    return f"{'-' if nano < 0 else ''}{whole}" + (f".{rest:09d}".rstrip("0") if rest else "")
 
 
 def usd_text(cents: int) -> str:

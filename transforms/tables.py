@@ -10,6 +10,8 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
+from transforms.model import RULES
+
 QUANTITY = pl.Decimal(28, 9)
 USD = pl.Decimal(28, 6)
 PRICE = pl.Decimal(28, 9)
@@ -72,12 +74,21 @@ _IS_WHOLE = pa.Column(pl.Boolean, pa.Check.eq(True, error="the row has more fiel
 _IS_FIRST = pa.Column(
     pl.Boolean, pa.Check.eq(True, error="its id stands in this delivery already; the first row counts")
 )
-KINDS = ("trade", "dividend", "interest", "deposit", "withdrawal", "fee", "bust")
+CASH = ("dividend", "interest", "deposit", "withdrawal", "fee")  # kinds that concern no lot
+OF_LOTS = (
+    "trade", "transfer", "gift", "inheritance", "dividend_reinvested", "award", "split", "spin_off", "merger", "cash_in_lieu",
+    "return_of_capital", "symbol_change", "option_open", "option_close", "option_expire", "option_assign", "option_exercise",
+    "short_open", "short_close", "correction",
+)  # fmt: skip
+KINDS = (*OF_LOTS, *CASH, "bust")
 
 
 def activities(today: date) -> pa.DataFrameSchema:
     """Broker rows as stg.activities reads them; nothing may lie after `today`."""
-    is_trade = pl.col("kind") == "trade"
+    is_trade, is_of_lots = (
+        pl.col("kind") == "trade",
+        pl.col("kind").is_in(OF_LOTS[:-1]),
+    )  # a correction may leave all empty
     return pa.DataFrameSchema(
         {
             "transaction_id": _column(pl.String, pa.Check.str_length(min_value=1, error="id is empty")),
@@ -93,7 +104,7 @@ def activities(today: date) -> pa.DataFrameSchema:
         },
         checks=[
             _rule(~is_trade | pl.col("side").is_in(["buy", "sell"]), "side of a trade is not buy or sell"),
-            _rule(~is_trade | (pl.col("security_id") != ""), "symbol of a trade is empty"),
+            _rule(~is_of_lots | (pl.col("security_id") != ""), "symbol of a trade is empty"),
             _rule(~is_trade | (pl.col("quantity") > 0), "quantity of a trade is not above zero"),
         ],
         name="activities",
@@ -163,34 +174,75 @@ def _core(table: str, /, **columns: pa.Column) -> pa.DataFrameSchema:
 _text, _day, _flag, _count, _float = pl.String, pl.Date, pl.Boolean, pl.Int64, pl.Float64
 _above_zero, _not_negative = pa.Check.gt(0), pa.Check.ge(0)
 _term = pa.Check.isin(["short", "long"])
+_disposal = {
+    "trade_id": _column(_text), "lot_id": _column(_text), "slice": _column(_count, _above_zero),
+    "account_id": _column(_text), "security_id": _column(_text), "quantity": _column(QUANTITY, _not_negative),
+    "acquired_on": _column(_day), "holding_since": _column(_day), "sold_on": _column(_day),
+    "proceeds_usd": _column(USD), "basis_usd": _column(USD),
+    "adjustment_code": _column(_text, pa.Check.isin(["", "W"])), "adjustment_usd": _column(USD, _not_negative),
+    "permanent_usd": _column(USD, _not_negative), "gain_usd": _column(USD), "term": _column(_text, _term),
+    "is_provisional": _column(_flag),
+}  # fmt: skip
 
 CORE = {
     "accounts": _core(
         "accounts",
         account_id=_column(_text), name=_column(_text), type=_column(_text), owner=_column(_text),
-        broker=_column(_text), relief=_column(_text), mode=_column(_text), is_deferred=_column(_flag),
-        booked_to=_column(_day),
+        broker=_column(_text), relief=_column(_text), method=_column(_text), mode=_column(_text),
+        is_deferred=_column(_flag), booked_to=_column(_day),
     ),
     "lots": _core(
         "lots",
         lot_id=_column(_text), slice=_column(_count, _above_zero), account_id=_column(_text),
-        security_id=_column(_text), quantity=_column(QUANTITY, _above_zero), acquired_on=_column(_day),
+        security_id=_column(_text), quantity=_column(QUANTITY, pa.Check.ne(0)), acquired_on=_column(_day),
         holding_since=_column(_day), long_term_from=_column(_day), basis_usd=_column(USD), is_deferred=_column(_flag),
     ),
-    "disposals": _core(
-        "disposals",
-        trade_id=_column(_text), lot_id=_column(_text), slice=_column(_count, _above_zero), account_id=_column(_text),
-        security_id=_column(_text), quantity=_column(QUANTITY, _above_zero), acquired_on=_column(_day),
-        holding_since=_column(_day), sold_on=_column(_day), proceeds_usd=_column(USD), basis_usd=_column(USD),
-        adjustment_code=_column(_text, pa.Check.isin(["", "W"])), adjustment_usd=_column(USD, _not_negative),
+    "disposals": _core("disposals", **_disposal),
+    "broker_disposals": _core("broker_disposals", **_disposal),
+    "reported_sales": _core(
+        "reported_sales",
+        trade_id=_column(_text), slice=_column(_count, _above_zero), lot_id=_column(_text), broker_lot_id=_column(_text),
+        account_id=_column(_text), security_id=_column(_text), quantity=_column(QUANTITY, _not_negative),
+        acquired_on=_column(_day), sold_on=_column(_day), proceeds_usd=_column(USD), basis_usd=_column(USD),
+        adjustment_code=_column(_text, pa.Check.str_matches("^B?T?W?$")), adjustment_usd=_column(USD),
         permanent_usd=_column(USD, _not_negative), gain_usd=_column(USD), term=_column(_text, _term),
-        is_provisional=_column(_flag),
+        is_provisional=_column(_flag), is_reported=_column(_flag),
+        box=_column(_text, pa.Check.isin([*"ABCDEFGHIJKL"])), right_basis_usd=_column(USD),
+        disallowed_usd=_column(USD, _not_negative), broker_basis_usd=_column(USD),
+        broker_disallowed_usd=_column(USD, _not_negative), broker_term=_column(_text, _term), note=_column(_text),
+    ),
+    "intended_sales": _core(
+        "intended_sales",
+        trade_id=_column(_text), account_id=_column(_text), security_id=_column(_text), sold_on=_column(_day),
+        quantity=_column(QUANTITY, _above_zero), method=_column(_text), intended_lots=_column(_text),
+        relieved_lots=_column(_text), is_possible=_column(_flag), intended_basis_usd=_column(USD),
+        relieved_basis_usd=_column(USD), intended_short_gain_usd=_column(USD), intended_long_gain_usd=_column(USD),
+        relieved_short_gain_usd=_column(USD), relieved_long_gain_usd=_column(USD), tax_usd=_column(USD),
+    ),
+    "identifications": _core(
+        "identifications",
+        trade_id=_column(_text), account_id=_column(_text), security_id=_column(_text), sold_on=_column(_day),
+        quantity=_column(QUANTITY, _above_zero), lots=_column(_text),
+        how=_column(_text, pa.Check.isin(["", "order", "after trade", "own books"])),
+        identified_at=_column(pl.Datetime("us"), null=True), deadline_at=_column(pl.Datetime("us"), null=True),
+        is_in_time=_column(_flag), is_followed=_column(_flag), note=_column(_text),
     ),
     "wash_sales": _core(
         "wash_sales",
         trade_id=_column(_text), sold_lot_id=_column(_text), replacement_lot_id=_column(_text),
         quantity=_column(QUANTITY, _above_zero), disallowed_usd=_column(USD, _not_negative),
         permanent_usd=_column(USD, _not_negative), days=_column(_count), citation=_column(_text),
+        rule=_column(_text, pa.Check.isin(sorted(RULES))), replacement_quantity=_column(QUANTITY, _above_zero),
+    ),
+    "identical": _core(
+        "identical",
+        security_id=_column(_text), group_id=_column(_text), tier=_column(_text, pa.Check.isin(["identical", "same index"])),
+    ),
+    "coming": _core(
+        "coming",
+        trade_id=_column(_text), account_id=_column(_text), security_id=_column(_text),
+        quantity=_column(QUANTITY, _above_zero), amount_usd=_column(USD, _not_negative), expected_on=_column(_day),
+        is_deferred=_column(_flag),
     ),
     "set_aside": _core(
         "set_aside",
@@ -236,7 +288,9 @@ CORE = {
         short_loss_usd=_column(USD, _not_negative), long_loss_usd=_column(USD, _not_negative),
         tax_saved_usd=_column(USD, _not_negative), replacement_id=_column(_text),
         replacement_quantity=_column(QUANTITY, _not_negative), replacement_price_usd=_column(PRICE, _not_negative),
-        correlation=_column(_float), beta=_column(_float), is_refused=_column(_flag), reason=_column(_text),
+        correlation=_column(_float), beta=_column(_float), disallowed_usd=_column(USD, _not_negative),
+        permanent_usd=_column(USD, _not_negative), unlinked=_column(_text), is_refused=_column(_flag),
+        reason=_column(_text),
     ),
     "harvests": _core(
         "harvests",

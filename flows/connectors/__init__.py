@@ -4,7 +4,7 @@ A connector delivers rows as they come, every value as text, and says how far it
 nothing: names, units and rules come later (sql/stg, transforms/tables.py).
 """
 
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -58,6 +58,13 @@ class OrderState(NamedTuple):
     note: str
 
 
+class LotsTaken(NamedTuple):
+    """When a broker took the lots of a fill, and until when it would have. New York."""
+
+    at: datetime
+    until: datetime
+
+
 class Broker(Protocol):
     """One account at one broker."""
 
@@ -73,6 +80,13 @@ class Broker(Protocol):
         ...
 
     def order_states(self, until: date) -> list[OrderState]: ...
+
+    def tell_lots(self, client_order_id: str, lots: str, on: date) -> LotsTaken:
+        """Tell it the lots of an order that was filled, on the evening of a day.
+
+        Errors   OrderRejected when it takes none, or none any more.
+        """
+        ...
 
 
 class Bank(Protocol):

@@ -57,6 +57,33 @@ relief = "fifo_only"
 activities = "roth-spouse.csv"
 max_age_days = 5
 
+# Purchases that are known to come count as if they were made: a loss that one of them would wash is not harvested.
+# kind: reinvestment, payroll, vesting, recurring or order; quantity or amount_usd; on = a day, or every = "week",
+# "month" or "quarter" with first = a day (and until = a day).
+[[future]]
+account = "roth-spouse"
+security = "LLY"
+kind = "recurring"
+quantity = 4
+on = 2022-10-28
+
+# An account that the household knows of and that is not listed above lowers the confidence; linked is false then.
+# [[unlinked]]
+# name = "401(k) of the spouse"
+# type = "401k"
+# owner = "spouse"
+# can_hold = ["VTI", "BND"]        # leave it out: any
+
+# Substantially identical securities are one: share classes, and what you say is one yourself.
+# [identical]
+# GOOG = "alphabet"
+# GOOGL = "alphabet"
+
+# Funds on one index: the books keep them apart (law_policy.same_index_washes), a harvest is kept clear of all of them.
+# [same_index]
+# SPY = "S&P 500"
+# VOO = "S&P 500"
+
 # The checking account of the small business: its lines become Schedule C.
 [[banks]]
 id = "business-checking"
@@ -101,6 +128,9 @@ max_order_weight = 0.10            # of the account
 max_daily_turnover = 0.25          # of the household
 max_price_age_sessions = 1
 max_price_move = 0.35
+max_washed_usd = 50                # of its loss that a trade may wash: this much,
+max_washed_rate = 0.02             # or this part of it, whichever is more
+max_permanent_usd = 50             # of it that may be lost for good (bought in an IRA)
 
 # What each line of the bank account is. The first match wins; the text is looked for in the description,
 # ignoring case. A line that no rule matches goes to a list for a person to read.

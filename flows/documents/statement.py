@@ -21,7 +21,7 @@ from flows.documents.page import (
     table,
 )
 from flows.documents.tables import day, number, percent, usd
-from flows.settings import Household
+from flows.settings import Portfolio
 from transforms.expenses.categorize import OTHER_FORM, REVIEW
 from transforms.tax.form_8949 import AMOUNTS, totals
 from warehouse.db import Warehouse
@@ -29,8 +29,14 @@ from warehouse.db import Warehouse
 BOXES = {
     "A": "Part I, box A: short-term, basis reported to the IRS",
     "B": "Part I, box B: short-term, basis not reported to the IRS",
+    "C": "Part I, box C: short-term, not on a form of a broker",
+    "G": "Part I, box G: short-term digital assets, basis reported to the IRS",
+    "H": "Part I, box H: short-term digital assets, basis not reported to the IRS",
     "D": "Part II, box D: long-term, basis reported to the IRS",
     "E": "Part II, box E: long-term, basis not reported to the IRS",
+    "F": "Part II, box F: long-term, not on a form of a broker",
+    "J": "Part II, box J: long-term digital assets, basis reported to the IRS",
+    "K": "Part II, box K: long-term digital assets, basis not reported to the IRS",
 }
 NOT_ADVICE = (
     "This is not tax advice. Check every row against the 1099-B: a broker sees one account, this page "
@@ -42,7 +48,7 @@ ADJUSTED = (
     "and are not counted again in values, returns or cash."
 )
 NOT_LINKED = (
-    "Not every account of the household is listed. A purchase in one that is not can wash a loss unseen: "
+    "Not every account of the household is listed and linked. A purchase in {names} can wash a loss unseen: "
     "read every loss and every harvest here with that in mind."
 )
 DEFERRED = (
@@ -52,23 +58,24 @@ DEFERRED = (
 
 
 def statement(
-    warehouse: Warehouse, household: Household, filed: dict[str, pl.DataFrame], year: int, as_of: date
+    warehouse: Warehouse, portfolio: Portfolio, filed: dict[str, pl.DataFrame], year: int, as_of: date
 ) -> str:
     """The page as HTML; `filed` are the rows that became CSV files, by name."""
+    household, not_linked = portfolio.household, [str(account) for account in portfolio.not_linked]
     return page(
         f"{household.name}: {year}",
         _heading(household.name, year, as_of),
         figures(_key_figures(warehouse, filed["schedule_c"], year)),
-        _to_do(warehouse, filed["expenses"], household.linked),
+        _to_do(warehouse, filed["expenses"], not_linked),
         _contents(),
         section("harvest", "Harvest", *_harvest(warehouse)),
         section("portfolio", "Portfolio", *_portfolio(warehouse)),
         section("gains", f"Realized gains {year}", *_gains(warehouse, filed["wash_sales"], year)),
-        section("form-8949", f"Form 8949, {year}", *_form_8949(filed["form_8949"], year)),
+        section("form-8949", f"Form 8949, {year}", *_form_8949(filed["form_8949"], filed["broker_differs"], year)),
         section("schedule-d", f"Schedule D, {year}", _schedule_d(filed["schedule_d"], year)),
         section("business", f"The business {year}", *_business(filed["schedule_c"], filed["expenses"], year)),
         section("records", "The records", *_records(warehouse)),
-        _notes(warehouse, year, household.linked),
+        _notes(warehouse, year, not_linked),
     )
 
 
@@ -101,7 +108,7 @@ def _key_figures(warehouse: Warehouse, business: pl.DataFrame, year: int) -> Ite
     yield Figure("Business net", usd(net), "Schedule C, before what other forms compute", net < 0)
 
 
-def _to_do(warehouse: Warehouse, spent: pl.DataFrame, is_linked: bool) -> Html:
+def _to_do(warehouse: Warehouse, spent: pl.DataFrame, not_linked: list[str]) -> Html:
     """What needs a person, in one line; nothing when nothing does."""
     asked = (
         ("core.risk WHERE is_alert", "alert", "alerts", "portfolio"),
@@ -116,8 +123,8 @@ def _to_do(warehouse: Warehouse, spent: pl.DataFrame, is_linked: bool) -> Html:
     ]
     if n := _to_review(spent).height:
         links.append(element("a", _count(n, "bank line to review", "bank lines to review"), href="#business"))
-    if not is_linked:
-        links.append(element("a", "accounts that are not listed", href="#notes"))
+    if not_linked:
+        links.append(element("a", "confidence lowered by accounts that are not linked", href="#notes"))
     if not links:
         return Html("")
     return element("p", element("strong", "Needs you: "), Html(" \u00b7 ".join(links)), class_="warning")
@@ -153,13 +160,27 @@ def _harvest(warehouse: Warehouse) -> Iterator[Html]:
     session = orders["session_on"].max()
     heading = f"Orders of {day(session)}" if isinstance(session, date) else "Orders"
     yield part(heading, table(shown, shown_as, empty="No orders yet."))
-    blocked = warehouse.rows("FROM mart.cannot_buy_today ORDER BY until_on, security_id, trade_id")
+    blocked = warehouse.rows(
+        """SELECT security_id, until_on, sold_on, sold_account_id, quantity, loss_usd,
+               coalesce(string_agg(account_id, ', ' ORDER BY account_id) FILTER (is_for_good), '') AS lost_in, tier
+           FROM mart.cannot_buy_today GROUP BY ALL ORDER BY until_on, security_id, sold_on, sold_account_id, quantity"""
+    )
     shown_as = columns(
         security_id="Security", until_on="Not until after: day", sold_on="Sold at a loss: day",
-        account_id="In account", quantity="Shares: shares", loss_usd="Loss at stake: usd",
+        sold_account_id="In account", quantity="Shares: shares", loss_usd="Loss at stake: usd",
+        lost_in="Gone for good if bought in: wide", tier="Likeness",
     )  # fmt: skip
-    note = "A purchase by anyone in the household, in any account, would disallow the loss."
+    note = "A purchase by anyone in the household, in any account, linked or not, would disallow the loss."
     yield part("Not to be bought now", table(blocked, shown_as, empty="Everything may be bought."), note=note)
+    washed = warehouse.rows(
+        "FROM mart.cannot_sell_at_a_loss_today WHERE loss_usd > 0 ORDER BY account_id, security_id, until_on, purchase_id"
+    )
+    shown_as = columns(
+        account_id="Account", security_id="Security", until_on="Not until after: day", quantity="Shares: shares",
+        loss_usd="Loss today: usd", reason="Because: wide",
+    )  # fmt: skip
+    note = "A purchase of the last days, or one that is known to come, would wash the loss of so many shares."
+    yield part("Not to be sold at a loss now", table(washed, shown_as, empty="Every loss may be taken."), note=note)
 
 
 def _portfolio(warehouse: Warehouse) -> Iterator[Html]:
@@ -218,7 +239,7 @@ def _gains(warehouse: Warehouse, washed: pl.DataFrame, year: int) -> Iterator[Ht
     yield part("Dividends", table(paid, shown_as, total, f"None in {year}."))
 
 
-def _form_8949(sales: pl.DataFrame, year: int) -> Iterator[Html]:
+def _form_8949(sales: pl.DataFrame, differs: pl.DataFrame, year: int) -> Iterator[Html]:
     shown_as = columns(
         description="(a) Description", date_acquired="(b) Acquired: day", date_sold="(c) Sold: day",
         proceeds="(d) Proceeds: usd", cost="(e) Cost: usd", code="(f) Code",
@@ -229,6 +250,14 @@ def _form_8949(sales: pl.DataFrame, year: int) -> Iterator[Html]:
         yield part(BOXES[sums["box"]], table(sales.filter(box=sums["box"]), shown_as, total))
     if sales.is_empty():
         yield element("p", f"Nothing was sold in {year}.", class_="empty")
+    shown_as = columns(
+        sold_on="Sold: day", account_id="Account", security_id="Security", adjustment_code="Code",
+        adjustment_usd="Adjustment: usd", gain_usd="Gain or loss: gain", note="Why: wide",
+    )  # fmt: skip
+    note = (
+        "A broker sees one account and one CUSIP number. Column (e) says its basis, (f) and (g) what is wrong with it."
+    )
+    yield part("Where the 1099-B will say something else", table(differs, shown_as, empty="Nowhere."), note=note)
 
 
 def _schedule_d(lines: pl.DataFrame, year: int) -> Html:
@@ -294,7 +323,7 @@ def _records(warehouse: Warehouse) -> Iterator[Html]:
     yield part("Accounts", table(accounts, shown_as, empty="No account yet."))
 
 
-def _notes(warehouse: Warehouse, year: int, is_linked: bool) -> Html:
+def _notes(warehouse: Warehouse, year: int, not_linked: list[str]) -> Html:
     said = [NOT_ADVICE]
     losses = "SELECT gain_usd FROM core.disposals WHERE is_provisional AND year(sold_on) = $year"
     provisional = warehouse.rows(losses, year=year)
@@ -303,8 +332,8 @@ def _notes(warehouse: Warehouse, year: int, is_linked: bool) -> Html:
         said.append(f"Losses of {loss} in {rows} of Form 8949 are provisional: {PROVISIONAL}")
     if warehouse.value("SELECT bool_or(is_adjusted) FROM core.latest_prices"):
         said.append(ADJUSTED)
-    if not is_linked:
-        said.append(NOT_LINKED)
+    if not_linked:
+        said.append(NOT_LINKED.format(names=" or ".join(not_linked)))
     items = (element("li", text) for text in (*said, DEFERRED))
     return element("footer", element("strong", "Notes"), element("ol", *items), class_="notes", id="notes")
 

@@ -1,2 +1,2 @@
--- What must nobody in the household buy now, until when, and because of which sale?
-SELECT * FROM mart.cannot_buy_today;
+-- What must nobody in the household buy now, in which account, until when, and because of which sale?
+SELECT account_id, security_id, quantity, until_on, loss_usd, is_for_good, reason FROM mart.cannot_buy_today;

@@ -5,7 +5,7 @@
 -- slice            1, 2, ... within the sale
 -- account_id       account
 -- security_id      security
--- quantity         shares
+-- quantity         shares; 0 for a gain without a sale (a return of capital above the basis, cash in a merger)
 -- acquired_on      column (b)
 -- holding_since    the day that the holding period does not count
 -- sold_on          column (c)

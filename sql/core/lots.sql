@@ -1,14 +1,14 @@
 -- Open lots of every account, as of the last run.
--- Grain: lot_id, slice
--- lot_id          the transaction that bought it
+-- Grain: account_id, security_id, lot_id, slice
+-- lot_id          the transaction that brought it
 -- slice           1, 2, ...: parts of one lot with a basis and holding period of their own; sold in this order
 -- account_id      account
 -- security_id     security
--- quantity        shares
+-- quantity        shares; negative where they are owed (a short sale, a written option)
 -- acquired_on     the actual day of purchase
 -- holding_since   the day that the holding period does not count: after a wash sale it is earlier than acquired_on
 -- long_term_from  the first day on which a sale is long-term
--- basis_usd       cost and disallowed losses carried in, USD
+-- basis_usd       cost and disallowed losses carried in, USD; of what is owed its proceeds, negative
 -- is_deferred     true in an IRA or another account whose basis does not matter for tax
 CREATE OR REPLACE TABLE core.lots (
     lot_id VARCHAR NOT NULL,

@@ -15,6 +15,9 @@
 -- replacement_price_usd  close, USD a share
 -- correlation            of daily returns, sold and replacement; 0 without one
 -- beta                   of the replacement to what is sold; 0 without one
+-- disallowed_usd         the part of the loss that a purchase would wash, USD, positive
+-- permanent_usd          the part of that lost for good, USD
+-- unlinked               accounts that nobody sees and that could wash it unseen; empty: every account is seen
 -- is_refused             true: it must not or cannot be done
 -- reason                 why it is proposed, or why it is refused
 CREATE OR REPLACE TABLE core.proposals (
@@ -33,6 +36,9 @@ CREATE OR REPLACE TABLE core.proposals (
     replacement_price_usd DECIMAL(28, 9) NOT NULL,
     correlation DOUBLE NOT NULL,
     beta DOUBLE NOT NULL,
+    disallowed_usd DECIMAL(28, 6) NOT NULL,
+    permanent_usd DECIMAL(28, 6) NOT NULL,
+    unlinked VARCHAR NOT NULL,
     is_refused BOOLEAN NOT NULL,
     reason VARCHAR NOT NULL
 );

@@ -3,7 +3,7 @@
 -- transaction_id  the source's own id
 -- version         1, 2, ... as restated; the highest known version counts
 -- account_id      account
--- kind            trade, dividend, interest, deposit, withdrawal, fee; bust takes the row back
+-- kind            trade, dividend, interest, deposit, withdrawal, fee, or one of the kinds of docs/lots.md (split, transfer, ...); bust takes the row back
 -- side            buy or sell; empty unless a trade
 -- security_id     security; empty where none is concerned
 -- quantity        shares
@@ -16,6 +16,7 @@
 -- delivery_id     the delivery that brought it
 -- known_at        when it reached us, UTC
 -- payload_hash    digest of the row as it came
+-- details         what its kind says besides (ratio, new_security_id, identified_at, ...), as JSON; {} is nothing
 CREATE TABLE ledger.transactions (
     transaction_id VARCHAR NOT NULL,
     version INTEGER NOT NULL,
@@ -33,5 +34,6 @@ CREATE TABLE ledger.transactions (
     delivery_id VARCHAR NOT NULL,
     known_at TIMESTAMP NOT NULL,
     payload_hash VARCHAR NOT NULL,
+    details VARCHAR NOT NULL,
     PRIMARY KEY (transaction_id, version)
 );

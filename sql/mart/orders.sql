@@ -8,7 +8,7 @@
 -- security_id  security
 -- quantity     shares
 -- price_usd    close that it was decided on, USD a share
--- lots         lots identified for a sale, LOT:QTY;LOT:QTY; empty is first in, first out
+-- lots         lots that the broker is told, with the order or after it, LOT:QTY;LOT:QTY; empty: it takes none
 -- status       filled, accepted, rejected, refused, dry run or waiting
 -- note         the fill, or the refusals
 -- reason       why it was decided

@@ -26,13 +26,16 @@ from transforms.lots.groups import families, united
 from transforms.lots.held import Held, Slice, term_of
 from transforms.lots.relief import Relief, Taken, relieved, trade_order
 from transforms.lots.rules import Rules
+from transforms.lots.term import tacked
 from transforms.model import Action, Books, Disposal, Event, Exercise, Move, Trade, WashSale
 
 Key = tuple[str, str, bool, str]  # account_id, security_id, is it owed, lot_id
 
 
-def book(events: Iterable[Event], rules: Rules, identical: Mapping[str, str] | None = None) -> Books:
-    """Book a household's events.
+def book(
+    events: Iterable[Event], rules: Rules, identical: Mapping[str, str] | None = None, walk: "type[Walk] | None" = None
+) -> Books:
+    """Book a household's events; `walk` is a narrower way to look at them (broker_view.py).
 
     Law      26 USC 1012, 1015, 1091, 1222, 1223, 1233, 1234, 301(c), 354-356, 358, 1041; Treas. Reg. 1.1012-1(c),
              1.1091-1, 1.1091-2; Rev. Rul. 2008-5, 85-87.
@@ -60,10 +63,10 @@ def book(events: Iterable[Event], rules: Rules, identical: Mapping[str, str] | N
     books = Books([], [], [], relief.refused)
     happened = (event for event in ordered if event.trade_id not in relief.skipped)
     for family in families(happened, groups):
-        walk = _Walk(relief, rules, groups, books, _leaving(family, relief))
+        made = (walk or Walk)(relief, rules, groups, books, _leaving(family, relief))
         for event in family:
-            walk.step(event)
-        books.lots.extend(row for held in walk.held.values() for row in held.rows())
+            made.step(event)
+        books.lots.extend(row for held in made.held.values() for row in held.rows())
     books.disposals.sort(key=lambda row: row.sold_on)
     books.lots.sort(key=lambda lot: (lot.account_id, lot.security_id, lot.acquired_on, lot.lot_id.encode()))
     return books
@@ -84,7 +87,7 @@ class Loss:
 
 
 @dataclass(slots=True)
-class _Walk:
+class Walk:
     relief: Relief
     rules: Rules
     groups: Mapping[str, str]
@@ -234,7 +237,7 @@ class _Walk:
         permanent = disallowed if held.is_deferred else 0
         if not held.is_deferred:
             amount = held.rest.take(replacing) + (-disallowed if held.is_short else disallowed)
-            held.matched.append(Slice(replacing, amount, held.acquired_on - loss.held_days, held_on=held_on))
+            held.matched.append(Slice(replacing, amount, tacked(held.acquired_on, loss.held_days), held_on=held_on))
         self.books.disposals[loss.row] = sold._replace(
             disallowed=sold.disallowed + disallowed, permanent=sold.permanent + permanent
         )
@@ -304,7 +307,7 @@ class _Walk:
                 premium += cents
                 # shares that a loss was matched with carry its period on (26 USC 1223(3)) and do not replace again
                 is_matched = part is not held.rest
-                since = on - (held.acquired_on - part.holding_since) if is_matched else on
+                since = tacked(on, held.acquired_on - part.holding_since) if is_matched else on
                 stock.add(Slice(count * terms.per, strike + sign * cents, since), is_matched=is_matched)
             held.forget(on)
         if exercise.is_buy:

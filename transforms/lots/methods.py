@@ -14,7 +14,7 @@ from transforms.lots.term import term
 
 
 class Choice(NamedTuple):
-    """A lot as a method sees it. Units: USD a share, exact; quantity in the caller's unit."""
+    """A lot as a method sees it. Units: USD a share, exact."""
 
     lot_id: str
     acquired_on: date
@@ -79,3 +79,27 @@ def ordered(lots: Sequence[Choice], method: str, asked: Asked | None = None) -> 
     if method not in METHODS:
         raise ValueError(f"method {method!r} is not one of {', '.join(METHODS)}")
     return sorted(lots, key=lambda lot: METHODS[method](lot, asked))
+
+
+def picked(
+    lots: Sequence[Choice], left: Mapping[str, int], quantity: int, method: str, asked: Asked | None = None
+) -> tuple[tuple[str, int], ...]:
+    """The lots that a sale of so many shares takes by a method, as (lot_id, shares); nothing when they do not reach.
+
+    Law      Treas. Reg. 1.1012-1(c)(1)-(3).
+    Units    nano-shares.
+    Omits    lots whose slices differ in basis or term (after a wash sale): a lot is chosen by its average and by the slice
+             that leaves first.
+
+    >>> lots = [Choice("A", date(2023, 1, 3), date(2023, 1, 3), Fraction(30)),
+    ...         Choice("B", date(2025, 1, 3), date(2025, 1, 3), Fraction(29))]
+    >>> picked(lots, {"A": 10, "B": 10}, 15, "lifo"), picked(lots, {"A": 10, "B": 10}, 21, "fifo")
+    ((('B', 10), ('A', 5)), ())
+    """
+    taken, need = [], quantity
+    for lot in ordered(lots, method, asked):
+        part = min(need, left[lot.lot_id])
+        if part:
+            taken.append((lot.lot_id, part))
+            need -= part
+    return tuple(taken) if not need else ()

@@ -36,11 +36,25 @@ def long_since(acquired_on: date) -> date:
     return since
 
 
+def tacked(acquired_on: date, held: timedelta) -> date:
+    """The holding_since of shares that carry another holding period on; never before the calendar begins.
+
+    Law      26 USC 1223(3): "there shall be included the period"; counted in days.
+    Omits    months and years of unequal length: the regulation names no other way to count.
+
+    >>> tacked(date(2025, 3, 25), date(2025, 3, 10) - date(2025, 1, 6)), tacked(date(2024, 2, 25), timedelta(800_000))
+    (datetime.date(2025, 1, 21), datetime.date(1, 1, 1))
+    """
+    return date.fromordinal(max(1, acquired_on.toordinal() - held.days))
+
+
 def term(holding_since: date, sold_on: date) -> str:
     """
     >>> term(date(2023, 6, 15), date(2024, 6, 15)), term(date(2023, 6, 15), date(2024, 6, 16))
     ('short', 'long')
     """
+    if (sold_on - holding_since).days <= 365:  # no year is shorter, and the calendar may end before it has passed
+        return "short"
     return "long" if sold_on >= long_term_from(holding_since) else "short"
 
 

@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from transforms.lots.check import Washed
+from transforms.lots.check import Effect, Limits, beyond
 
 
 class Line(NamedTuple):
@@ -61,7 +61,8 @@ class Evidence:
     max_order_weight: float
     max_daily_turnover: float
     cash_after: Mapping[str, Decimal]  # account_id -> cash when all its lines are done
-    washed: Mapping[tuple[str, int], Washed]
+    washed: Mapping[tuple[str, int], Effect]  # what the pre-trade check says of each line
+    wash_limits: Limits
     turnover_before: Mapping[tuple[str, int], Decimal] = field(default_factory=dict)  # value of the lines before it
 
     def where_held(self, line: Line) -> Decimal:
@@ -125,13 +126,8 @@ def cash(line: Line, seen: Evidence) -> str | None:
 
 
 def wash_sale(line: Line, seen: Evidence) -> str | None:
-    washed = seen.washed.get(line.key)
-    if washed is None or not washed.disallowed:
-        return None
-    first = washed.because[0]
-    other = first.replacement_lot_id if line.side == "sell" else first.trade_id
-    lost = f", ${washed.permanent / 100:,.2f} of it for good" if washed.permanent else ""
-    return f"${washed.disallowed / 100:,.2f} of loss would be disallowed{lost}: {other}, {first.days:+d} days ({first.citation})"
+    effect = seen.washed.get(line.key)
+    return beyond(effect, seen.wash_limits) or None if effect else None
 
 
 GATES: tuple[Callable[[Line, Evidence], str | None], ...] = (

@@ -4,7 +4,6 @@ The rows are computed from Form 8949's totals and from nothing else, so that the
 """
 
 from collections.abc import Callable, Iterator
-from datetime import date
 from decimal import Decimal
 
 import polars as pl
@@ -14,12 +13,14 @@ from transforms.tables import core
 from transforms.tax.form_8949 import form_8949, totals
 
 TEXT = {
-    "1b": "Short-term totals of Form 8949, box A",
-    "2": "Short-term totals of Form 8949, box B",
+    "1b": "Short-term totals of Form 8949, boxes A and G",
+    "2": "Short-term totals of Form 8949, boxes B and H",
+    "3": "Short-term totals of Form 8949, boxes C and I",
     "6": "Short-term capital loss carryover from the year before",
     "7": "Net short-term capital gain or loss",
-    "8b": "Long-term totals of Form 8949, box D",
-    "9": "Long-term totals of Form 8949, box E",
+    "8b": "Long-term totals of Form 8949, boxes D and J",
+    "9": "Long-term totals of Form 8949, boxes E and K",
+    "10": "Long-term totals of Form 8949, boxes F and L",
     "14": "Long-term capital loss carryover from the year before",
     "15": "Net long-term capital gain or loss",
     "16": "Lines 7 and 15 together",
@@ -30,29 +31,27 @@ TEXT = {
 _ZERO = Decimal(0)
 
 
-def schedule_d(
-    disposals: pl.DataFrame, law: Callable[[int], TaxYear], taxable_income_usd: Decimal, covered_since: date
-) -> pl.DataFrame:
+def schedule_d(sales: pl.DataFrame, law: Callable[[int], TaxYear], taxable_income_usd: Decimal) -> pl.DataFrame:
     """The lines of Schedule D from the first to the last year with disposals.
 
     Law      26 USC 1211(b), 1212(b), 1222; Schedule D (Form 1040), column (h), and its Capital Loss Carryover
              Worksheet.
     Units    USD, signed: a loss is negative on every line, and so is a carryover, as it stands on next year's
              lines 6 and 14.
-    Rows     of core.schedule_d, by year and in the form's order; a line without an amount is zero.
+    Rows     from core.reported_sales, of core.schedule_d, by year and in the form's order; a line without an amount is zero.
     Errors   LawMissing for a year whose law is not there.
-    Omits    a carryover from before the first year; lines 1a, 3 to 5, 8a, 10 to 13 (options and futures, K-1,
+    Omits    a carryover from before the first year; lines 1a, 4, 5, 8a, 11 to 13 (options and futures, K-1,
              capital gain distributions), 17 to 20 and 22. `taxable_income_usd` is one year's taxable income
              before the capital loss, and is taken for every year: it matters only below the loss allowed.
     """
-    if disposals.is_empty():
+    if sales.is_empty():
         return core("schedule_d", [])
-    sold = disposals["sold_on"].dt.year()
+    sold = sales["sold_on"].dt.year()
     first, last = int(sold.min()), int(sold.max())  # type: ignore[arg-type]
     rows: list[tuple[int, str, str, Decimal]] = []
     short, long = _ZERO, _ZERO
     for year in range(first, last + 1):
-        boxes = dict(totals(form_8949(disposals, year, covered_since)).select("box", "gain").iter_rows())
+        boxes = dict(totals(form_8949(sales, year)).select("box", "gain").iter_rows())
         lines = dict(_lines(boxes, short, long, law(year).capital_loss_limit_usd, taxable_income_usd))
         rows += [(year, line, text, lines[line]) for line, text in TEXT.items()]
         short, long = lines["carryover_short"], lines["carryover_long"]
@@ -99,13 +98,15 @@ def _lines(
     boxes: dict[str, Decimal], short: Decimal, long: Decimal, limit_usd: Decimal, taxable_income_usd: Decimal
 ) -> Iterator[tuple[str, Decimal]]:
     """One year's lines from Form 8949's gains by box and the carryovers that came in."""
-    line_1b, line_2, line_8b, line_9 = (boxes.get(box, _ZERO) for box in "ABDE")
-    line_7 = line_1b + line_2 + short
-    line_15 = line_8b + line_9 + long
+    line_1b, line_2, line_3, line_8b, line_9, line_10 = (
+        sum((boxes.get(box, _ZERO) for box in pair), _ZERO) for pair in ("AG", "BH", "CI", "DJ", "EK", "FL")
+    )
+    line_7 = line_1b + line_2 + line_3 + short
+    line_15 = line_8b + line_9 + line_10 + long
     line_16 = line_7 + line_15
     allowed_usd = min(limit_usd, max(_ZERO, -line_16))
     next_short, next_long = carryovers(line_7, line_15, allowed_usd, taxable_income_usd)
-    yield from (("1b", line_1b), ("2", line_2), ("6", short), ("7", line_7))
-    yield from (("8b", line_8b), ("9", line_9), ("14", long), ("15", line_15))
+    yield from (("1b", line_1b), ("2", line_2), ("3", line_3), ("6", short), ("7", line_7))
+    yield from (("8b", line_8b), ("9", line_9), ("10", line_10), ("14", long), ("15", line_15))
     yield from (("16", line_16), ("21", -allowed_usd))
     yield from (("carryover_short", -next_short), ("carryover_long", -next_long))

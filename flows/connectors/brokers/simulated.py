@@ -8,7 +8,7 @@ journal and the prices, so the same question always gets the same answer.
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,16 @@ from typing import NamedTuple
 
 import polars as pl
 
-from flows.connectors import Delivery, Market, Order, OrderRejected, OrderState, text_rows, up_to
+from flows.connectors import Delivery, LotsTaken, Market, Order, OrderRejected, OrderState, text_rows, up_to
 from flows.connectors.brokers.statements import ACTIVITY_COLUMNS
 
 CENT = Decimal("0.01")
+EVENING = time(18)
+ACTIONS = ("split", "symbol_change", "merger", "spin_off")
+MOVES = (
+    "trade", "transfer", "gift", "inheritance", "dividend_reinvested", "award", "cash_in_lieu", "option_open", "option_close",
+    "option_expire", "short_open", "short_close",
+)  # fmt: skip
 
 
 class PriceTable:
@@ -73,11 +79,13 @@ class Simulated:
     """One account. What it has read of its files it remembers; ask a new one after they have changed."""
 
     def __init__(
-        self, account_id: str, history: Path, journal: Path, prices: PriceTable, today: date, *, takes_lots: bool
+        self, account_id: str, history: Path, journal: Path, prices: PriceTable, today: date, *, takes_lots: bool,
+        takes_lots_until: time | None = None,
     ):  # fmt: skip
         self.account_id = account_id
         self._history, self._journal, self._prices, self._today = history, journal, prices, today
         self._takes_lots = takes_lots
+        self._takes_lots_until = takes_lots_until  # after the fill, on its day
         self._held_on: dict[date, dict[str, Decimal]] = {}
 
     @cached_property
@@ -86,6 +94,10 @@ class Simulated:
 
     def activities(self, until: date) -> Delivery:
         history = up_to(self._rows, "at", until, self._today)
+        if self._takes_lots_until is not None and "identified_at" not in history.columns:
+            history = history.with_columns(
+                identified_at=pl.lit("")
+            )  # always: a row is the same row before and after a fill
         fills = [
             {
                 "id": fill.transaction_id,
@@ -100,6 +112,7 @@ class Simulated:
                 "lots": fill.order.lots if self._takes_lots else "",
                 "note": f"order {fill.order.client_order_id}",
             }
+            | self._said_since(fill.order.client_order_id)
             for fill in self._fills(until)
         ]
         if fills:
@@ -142,18 +155,49 @@ class Simulated:
             for order in self._orders
         ]  # fmt: skip
 
+    def tell_lots(self, client_order_id: str, lots: str, on: date) -> LotsTaken:
+        """Its clock is the evening of the day, or of the fill where that is later: 18:00, when the day's run has seen it."""
+        fill = next((fill for fill in self._fills(date.max) if fill.order.client_order_id == client_order_id), None)
+        if self._takes_lots_until is None or fill is None:
+            raise OrderRejected(f"{self.account_id} takes no lots for {client_order_id}")
+        at = datetime.combine(max(on, fill.session_on), EVENING)
+        until = datetime.combine(fill.session_on, self._takes_lots_until)
+        if at > until:
+            raise OrderRejected(f"too late: {self.account_id} took the lots of {client_order_id} until {until}")
+        with self._journal.open("a", encoding="utf-8") as journal:
+            row = {"account_id": self.account_id, "lots_of": client_order_id, "lots": lots, "identified_at": str(at)}
+            journal.write(json.dumps(row) + "\n")
+        self._told[client_order_id] = (lots, str(at))
+        return LotsTaken(at, until)
+
+    def _said_since(self, client_order_id: str) -> dict[str, str]:
+        """What a fill's row says of lots that were told after it."""
+        if self._takes_lots_until is None:
+            return {}
+        lots, at = self._told.get(client_order_id, ("", ""))
+        return {"lots": lots, "identified_at": at}
+
     @cached_property
-    def _orders(self) -> list[Order]:
+    def _told(self) -> dict[str, tuple[str, str]]:
+        """Lots that it was told after the fill, and when, by order."""
+        return {row["lots_of"]: (row["lots"], row["identified_at"]) for row in self._journaled if "lots_of" in row}
+
+    @property
+    def _journaled(self) -> list[dict[str, str]]:
         if not self._journal.exists():
             return []
         rows = [json.loads(line) for line in self._journal.read_text(encoding="utf-8").splitlines()]
+        return [row for row in rows if row["account_id"] == self.account_id]
+
+    @cached_property
+    def _orders(self) -> list[Order]:
         return [
             Order(
                 row["client_order_id"], row["side"], row["security_id"], Decimal(row["quantity"]), row["lots"],
                 date.fromisoformat(row["placed_after"]),
             )
-            for row in rows
-            if row["account_id"] == self.account_id
+            for row in self._journaled
+            if "lots_of" not in row
         ]  # fmt: skip
 
     def _fills(self, until: date) -> list[Fill]:
@@ -171,17 +215,35 @@ class Simulated:
         is_adjusted = self._prices.is_adjusted(until)
         for row in rows.iter_rows(named=True):
             try:
-                quantity, amount = Decimal(row["quantity"] or 0), Decimal(row["amount_usd"])
+                quantity, amount = Decimal(row["quantity"] or 0), Decimal(row["amount_usd"] or 0)
                 is_known = date.fromisoformat(row["at"][:10]) <= until and quantity.is_finite() and amount.is_finite()
             except (ArithmeticError, ValueError):
                 continue  # a row that nobody can read is in nobody's books
             if not is_known:
                 continue
-            if row["kind"] == "trade":
-                held[row["symbol"]] += quantity if row["side"] == "buy" else -quantity
-            if row["kind"] != "dividend" or not is_adjusted:  # else it is inside the price already
+            _move_shares(held, row, quantity)
+            if (
+                row["kind"] not in ("dividend", "dividend_reinvested") or not is_adjusted
+            ):  # else it is in the price already
                 held["USD"] += amount
         for fill in self._fills(until):
             held[fill.order.security_id] += fill.order.quantity * (1 if fill.order.side == "buy" else -1)
             held["USD"] += fill.amount_usd
         return held
+
+
+def _move_shares(held: dict[str, Decimal], row: Mapping[str, str], quantity: Decimal) -> None:
+    """What a row of the history does to the shares, in the order of the file.
+
+    Omits    exercises, and shares that another account transfers in: say those in a statement.
+    """
+    kind, symbol = row["kind"], row["symbol"]
+    if kind in ACTIONS:
+        new, _, old = row.get("ratio", "").partition(":")
+        made = held[symbol] * (Decimal(new) / Decimal(old) if old else 1)
+        to = row.get("new_security_id") or symbol
+        if kind != "spin_off":
+            held[symbol] = Decimal(0)
+        held[to] += made
+    elif kind in MOVES:
+        held[symbol] += quantity if row["side"] == "buy" else -quantity

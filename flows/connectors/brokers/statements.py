@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from flows.connectors import Delivery, Order, OrderRejected, OrderState, text_rows, up_to
+from flows.connectors import Delivery, LotsTaken, Order, OrderRejected, OrderState, text_rows, up_to
 
 ACTIVITY_COLUMNS = ("id", "at", "kind", "side", "symbol", "quantity", "price_usd", "fee_usd", "amount_usd", "lots")
 POSITION_COLUMNS = ("symbol", "quantity", "as_of")
@@ -39,6 +39,9 @@ class Statements:
 
     def order_states(self, until: date) -> list[OrderState]:
         return []
+
+    def tell_lots(self, client_order_id: str, lots: str, on: date) -> LotsTaken:
+        raise OrderRejected(f"{self.account_id} is known by its statements only; tell the broker the lots yourself")
 
     def _stated_on(self, until: date) -> date | None:
         """The newest statement that existed on that day."""

@@ -1,0 +1,147 @@
+"""The pre-trade check on the warehouse: what a batch would do, with everything that is known to come.
+
+`propose` asks it before it proposes, the gate before an order goes out: one function, one limit.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from flows.book import ledger_events
+from flows.day import Day
+from transforms import tables
+from transforms.exact import nano_shares, shares, trade_cents, usd
+from transforms.harvest.benefit import rates
+from transforms.lots.check import Effect, Year, effects
+from transforms.lots.coming import Plan, coming
+from transforms.lots.groups import united
+from transforms.lots.rules import Rules, purchase_replaces
+from transforms.model import DEFERRED, Event, Trade
+from warehouse.db import Warehouse
+from warehouse.law import wash_rules
+
+
+class Known(NamedTuple):
+    """What the check looks at besides the batch; `unsized` are plans whose shares nobody can tell, with the first day."""
+
+    events: list[Event]
+    coming: list[Trade]
+    unsized: list[tuple[Plan, date]]
+    rules: Rules
+    year: Year
+    identical: dict[str, str]
+    cautious: dict[str, str]
+
+    def effects(self, proposed: Iterable[Trade]) -> dict[str, Effect]:
+        """What each trade of a batch would do, the whole batch together."""
+        return effects(self.events, proposed, self.coming, self.rules, self.year, self.identical, self.cautious)
+
+
+def known(warehouse: Warehouse, day: Day, on: date) -> Known:
+    """Everything that a sale on a day could have to do with, from the ledger, the plans and the open orders."""
+    policy = day.settings.portfolio
+    law = wash_rules(on, policy.law_policy)
+    events, _ = ledger_events(warehouse, day, day.as_of)
+    prices = dict(warehouse.rows("SELECT security_id, price_usd FROM core.latest_prices").iter_rows())
+    trades, unsized = coming(_plans(warehouse, day, law, on), on + timedelta(days=law.window_days), prices)
+    return Known(
+        [*events], [*trades, *_open_orders(warehouse, day, law)], unsized, law, _year(warehouse, day, on), policy.groups,
+        policy.cautious_groups,
+    )  # fmt: skip
+
+
+def show(warehouse: Warehouse, seen: Known) -> None:
+    """Fill core.coming and core.identical, which the views of what cannot be bought and sold today read."""
+    rows = [
+        (
+            trade.trade_id, trade.account_id, trade.security_id, shares(trade.quantity), usd(trade.amount),
+            trade.traded_on, trade.is_deferred,
+        )
+        for trade in seen.coming
+        if trade.replaces
+    ]  # fmt: skip
+    warehouse.replace("core.coming", tables.core("coming", rows))
+    tiers = {
+        "identical": united(seen.events, seen.identical),  # an old and a new symbol too
+        "same index": seen.cautious if seen.cautious != seen.identical else {},
+    }
+    named = [(name, group, tier) for tier, groups in tiers.items() for name, group in sorted(groups.items())]
+    warehouse.replace("core.identical", tables.core("identical", named))
+
+
+def realized(warehouse: Warehouse, year: int) -> tuple[Decimal, Decimal]:
+    """Net short-term and long-term results of a tax year so far, USD, signed."""
+    rows = warehouse.rows(
+        "SELECT coalesce(sum(gain_usd) FILTER (term = 'short'), 0)::DECIMAL(28, 6), "
+        "coalesce(sum(gain_usd) FILTER (term = 'long'), 0)::DECIMAL(28, 6) FROM core.disposals WHERE year(sold_on) = $year",
+        year=year,
+    )
+    return rows.row(0)
+
+
+def _year(warehouse: Warehouse, day: Day, on: date) -> Year:
+    household = day.settings.portfolio.household
+    return Year(
+        rates(day.law(on.year), household.taxable_income_usd, household.state_rate), *realized(warehouse, on.year)
+    )
+
+
+def _plans(warehouse: Warehouse, day: Day, law: Rules, on: date) -> Iterator[tuple[Plan, date]]:
+    """The plans of portfolio.toml, each with the first day that its account's ledger does not speak for yet."""
+    policy = day.settings.portfolio
+    seen_to = dict(
+        warehouse.rows("SELECT source, stated_on FROM core.source_status WHERE kind = 'activities'").iter_rows()
+    )
+    accounts = {account.id: account for account in policy.accounts}
+    unlinked = {account.name: account for account in policy.unlinked}
+    for number, future in enumerate(policy.future, 1):
+        linked = accounts.get(future.account)
+        account = linked or unlinked[future.account]
+        first = future.on or future.first
+        assert first is not None  # settings.py: one of the two
+        amount = future.amount_usd
+        if amount is None and future.quantity is None:
+            amount = _last_dividend(warehouse, future.account, future.security)
+        plan = Plan(
+            f"{future.kind}-{number}", future.account, future.security, account.type in DEFERRED,
+            None if future.quantity is None else nano_shares(future.quantity),
+            None if amount is None else int(amount * 100),
+            first, future.every or "", future.until, purchase_replaces(law, account.type, account.owner),
+        )  # fmt: skip
+        if linked:
+            booked_to = min(seen_to.get(linked.id) or day.as_of, day.as_of)
+            yield plan, booked_to + timedelta(days=1)
+        else:
+            yield plan, on - timedelta(days=law.window_days)
+
+
+def _last_dividend(warehouse: Warehouse, account_id: str, security_id: str) -> Decimal | None:
+    """What a reinvestment will be about: the dividend that the account was paid last."""
+    return warehouse.value(
+        "SELECT amount_usd FROM stg.transactions WHERE kind = 'dividend' AND account_id = $account "
+        "AND security_id = $security AND amount_usd > 0 ORDER BY traded_on DESC LIMIT 1",
+        account=account_id,
+        security=security_id,
+    )
+
+
+def _open_orders(warehouse: Warehouse, day: Day, law: Rules) -> list[Trade]:
+    """Orders to buy that were sent or are about to be, and may still be filled: a batch expires with its session."""
+    rows = warehouse.rows(
+        "SELECT i.client_order_id, b.account_id, l.security_id, l.quantity, l.price_usd, b.session_on "
+        "FROM ledger.intents AS i JOIN ledger.batches AS b USING (batch_id) "
+        "JOIN ledger.batch_lines AS l USING (batch_id, line) "
+        "WHERE l.side = 'buy' AND b.session_on > $as_of AND i.client_order_id NOT IN "
+        "(SELECT client_order_id FROM ledger.order_events WHERE event IN ('filled', 'rejected')) ORDER BY 1",
+        as_of=day.as_of,
+    )
+    accounts = {account.id: account for account in day.settings.portfolio.accounts}
+    return [
+        Trade(
+            name, where, security, True, nano_shares(quantity), trade_cents(quantity, price, Decimal(0)), on, None,
+            account.is_deferred, replaces=purchase_replaces(law, account.type, account.owner),
+        )
+        for name, where, security, quantity, price, on in rows.iter_rows()
+        if (account := accounts.get(where)) is not None
+    ]  # fmt: skip
