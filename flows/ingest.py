@@ -114,9 +114,10 @@ def _store_rows(
         warehouse.append(table, fresh)
     else:
         key = KEYS[kind]
-        still = (
-            f"NOT EXISTS (SELECT 1 FROM {table} AS u WHERE u.source = t.source AND u.delivery_id > t.delivery_id "
-            f"AND u.payload ->> '{key}' = t.payload ->> '{key}' AND u.payload_hash <> t.payload_hash)"
+        still = (  # no other row of the same id came later, or with it and is gone now: of those two the first was taken
+            f"NOT EXISTS (SELECT 1 FROM {table} AS u WHERE u.source = t.source AND u.payload_hash <> t.payload_hash "
+            f"AND u.payload ->> '{key}' = t.payload ->> '{key}' AND (u.delivery_id > t.delivery_id "
+            "OR (u.delivery_id = t.delivery_id AND u.payload_hash NOT IN (SELECT payload_hash FROM _frame))))"
         )
         warehouse.append_new(table, fresh, ("source", "payload_hash"), where=still)
     if kind == "securities":

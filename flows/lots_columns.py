@@ -161,7 +161,7 @@ def read_columns(rows: pl.DataFrame, as_of: date | None, policy: Mapping[str, st
     said = trades.group_by("account_id", "account_type", "owner").agg(pl.col("line").min()).sort("line").rows()
     accounts: Accounts = {}
     others: list[Event] = []
-    for line, row, when in corrected(kept, rejects):
+    for line, row, when in corrected(kept, rejects, rules):
         while said and said[0][3] < lines[row["trade_id"]]:  # an account is what its first sound row says
             _enter(accounts, said.pop(0))
         try:

@@ -7,12 +7,13 @@ import csv
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from flows.csv_file import SURPLUS, Unreadable, csv_rows
-from flows.lots_rows import COLUMNS, read_event, restated
+from flows.lots_rows import COLUMNS, OPTIONAL, read_event, restated
 from transforms.exact import shares_text, usd_text
 from transforms.law import LawMissing
 from transforms.lots.book import book
@@ -62,6 +63,8 @@ def run(
     except (Unreadable, LawMissing, Unasked, OSError) as wrong:
         print(f"thresher lots: {wrong}", file=sys.stderr)
         return 1
+    for name, meant in _misspelt(trades_path):
+        print(f"{trades_path}:1: the column {name!r} is not read; is it {meant}?", file=sys.stderr)
     for reject in done.rejects:
         print(f"{trades_path}:{reject.line}: {reject.trade_id or '(no id)'}: {reject.reason}", file=sys.stderr)
     print(
@@ -69,6 +72,15 @@ def run(
         f"{done.disposals} disposals, {done.lots} open lots, {done.wash_sales} wash sales in {out}"
     )
     return 2 if strict and done.rejects else 0
+
+
+def _misspelt(path: Path) -> Iterator[tuple[str, str]]:
+    """Columns that nobody reads and whose names are nearly those of columns that are read."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = [name.strip() for name in next(csv.reader(file), [])]
+    for name in header:
+        if name not in (*COLUMNS, *OPTIONAL) and (meant := get_close_matches(name, OPTIONAL, 1, 0.75)):
+            yield name, meant[0]
 
 
 class Done(NamedTuple):
@@ -137,7 +149,7 @@ def read_trades(path: Path, as_of: date | None = None, policy: Mapping[str, str]
             kept.append((line, row, when))
     events: list[Event] = []
     accounts: Accounts = {}
-    for line, row, when in corrected(kept, rejects):
+    for line, row, when in corrected(kept, rejects, rules):
         try:
             if isinstance(when, ValueError):
                 raise when
@@ -175,12 +187,16 @@ def event_of(row: dict[str, str], when: tuple[date, time | None], line: int, acc
     return event
 
 
-def corrected(rows: list[Dated], rejects: list[Reject]) -> Iterator[Dated]:
-    """The rows as their corrections restate them, in the order of the file; what a correction takes back is gone."""
+def corrected(rows: list[Dated], rejects: list[Reject], rules: Rules) -> Iterator[Dated]:
+    """The rows as their corrections restate them, in the order of the file; what a correction takes back is gone.
+
+    A correction that would leave a row that cannot be read is rejected, and what it corrects stands.
+    """
     by_id = {row["trade_id"].strip(): (line, row) for line, row, _ in rows}
     corrections: dict[str, str] = {}
+    waiting: dict[str, int] = {}  # corrections that no row has led to yet, by trade_id: their line
     for line, row, _ in rows:
-        if (row.get("kind") or "").strip() != "correction":
+        if not _is_correction(row):
             continue
         trade_id, target = row["trade_id"].strip(), (row.get("corrects") or "").strip()
         if target not in by_id:
@@ -192,16 +208,42 @@ def corrected(rows: list[Dated], rejects: list[Reject]) -> Iterator[Dated]:
             rejects.append(Reject(line, trade_id, reason))
         else:
             corrections[target] = trade_id
+            waiting[trade_id] = line
     for line, row, when in rows:
-        if (row.get("kind") or "").strip() == "correction":
+        if _is_correction(row):
             continue
-        trade_id, last = row["trade_id"].strip(), row
+        trade_id, is_there = row["trade_id"].strip(), True
         while trade_id in corrections:
             trade_id = corrections[trade_id]
-            line, last = by_id[trade_id]
-            row = restated(row, last)
-        if last is row or not _takes_back(last):
-            yield line, row, when if last is row else when_of(row)
+            at, correction = by_id[trade_id]
+            del waiting[trade_id]
+            is_there = not _takes_back(correction)
+            new = restated(row, correction) if is_there else row
+            try:
+                _readable(new, rules)
+            except ValueError as wrong:
+                rejects.append(Reject(at, trade_id, f"corrects {row['trade_id'].strip()}: {wrong}"))
+                is_there = True
+                break
+            line, row, when = at, new, when_of(new)
+        while trade_id in corrections:  # corrections of one that was rejected
+            trade_id = corrections[trade_id]
+            rejects.append(Reject(waiting.pop(trade_id), trade_id, "corrects a correction that was rejected"))
+        if is_there:
+            yield line, row, when
+    for trade_id, line in waiting.items():
+        rejects.append(Reject(line, trade_id, "corrects itself, or a row that corrects it or was rejected"))
+
+
+def _is_correction(row: dict[str, str]) -> bool:
+    return (row.get("kind") or "").strip() == "correction"
+
+
+def _readable(row: dict[str, str], rules: Rules) -> None:
+    """Errors   ValueError."""
+    if isinstance(when := when_of(row), ValueError):
+        raise when
+    read_event(row, row["account_type"].strip(), row["owner"].strip(), *when, rules)
 
 
 def _takes_back(correction: dict[str, str]) -> bool:

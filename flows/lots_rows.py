@@ -109,7 +109,7 @@ def read_event(row: Row, account_type: str, owner: str, on: date, at: time | Non
     if kind not in KINDS:
         if kind == side:
             raise ValueError(f"side {side!r} is not one of buy, sell")
-        raise ValueError(f"kind {kind!r} is not modelled; one of {', '.join(KINDS)}")
+        raise ValueError(f"kind {kind!r} is not modelled; one of {', '.join(KINDS)}, correction")
     given = Given(row, "", "", account_type, owner, "", on, at, rules)
     given = given._replace(
         trade_id=given.needed("trade_id"),
@@ -159,6 +159,10 @@ def _sale(given: Given) -> Trade:
 def _gift(given: Given) -> Event:
     """Received (buy): the giver's basis and period; price_usd is the market value a share on the day. Given (sell)."""
     if not given.side():
+        if given.is_deferred:
+            raise ValueError(
+                "a gift out of a deferred account is a distribution first: say it as a transfer, then a gift"
+            )
         return Move(
             given.trade_id, given.account_id, given.security_id, given.quantity(), given.on, given.at, given.is_deferred,
             None, False, 0, given.picks(), given.method(),

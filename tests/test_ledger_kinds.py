@@ -56,6 +56,20 @@ def test_a_split_of_three_for_one_is_in_lots_sales_and_positions(small):
     assert "0 rows set aside" in text
 
 
+def test_of_two_rows_with_one_id_the_one_that_stays_is_booked_when_the_other_is_gone(small):
+    first, second = "Q-5,2026-01-05,trade,buy,ABC,10,30,0,-300,", "Q-5,2026-01-05,trade,buy,ABC,10,31,0,-310,"
+    small.says("joint", PAID_IN, first, second)
+    small.holds("joint", FRIDAY, ABC="10", usd="9690")
+    assert "1 rows set aside" in small.run(FRIDAY)
+    raw = small.ask("SELECT count(*) FROM raw.activities")
+    small.run(FRIDAY)
+    assert small.ask("SELECT count(*) FROM raw.activities") == raw
+    small.says("joint", PAID_IN, second)
+    assert "0 rows set aside" in small.run(FRIDAY)
+    assert lots(small) == [("Q-5", 10, 310)]
+    assert small.ask("FROM core.breaks") == []
+
+
 def test_a_split_that_the_broker_did_and_the_ledger_does_not_know_is_a_break_that_says_so(small):
     small.says("joint", PAID_IN, BOUGHT)
     small.holds("joint", FRIDAY, ABC="300", usd="7000")

@@ -449,6 +449,16 @@ def test_a_file_that_is_no_trades_file_ends_with_1(tmp_path: Path, content: str,
     assert "trades.csv" in capsys.readouterr().err
 
 
+def test_a_column_whose_name_is_mistyped_is_said(tmp_path: Path, capsys) -> None:
+    with (tmp_path / "trades.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*GOOD, "mehtod", "note"])
+        writer.writeheader()
+        writer.writerow(GOOD | {"mehtod": "lifo", "note": "best"})
+    assert lots_door(tmp_path / "trades.csv", tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert "the column 'mehtod' is not read; is it method?" in said and "note" not in said
+
+
 def test_columns_may_stand_in_any_order_and_others_beside_them(tmp_path: Path) -> None:
     columns = [column for column in reversed(TRADES) if column != "kind"] + ["note"]
     with (tmp_path / "trades.csv").open("w", newline="") as file:

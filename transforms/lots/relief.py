@@ -17,6 +17,7 @@ from transforms.exact import NANO, decimal, half_up, nano_shares, shares_text
 from transforms.lots.methods import Choice, ordered
 from transforms.model import Action, Event, Exercise, Move, Option, Refused, Trade
 
+SAID_AGAIN = 10  # days within which a second split is the first one, posted later by another broker
 Taken = tuple[str, int]  # lot_id, nano-shares
 Holding = tuple[str, str, bool]  # account_id, security_id, is it owed
 
@@ -64,6 +65,8 @@ def relieved(events: Sequence[Event], groups: Mapping[str, str] | None = None, w
     Law      Treas. Reg. 1.1012-1(c): the lots identified, else first in, first out; each account by itself.
     Order    events in `trade_order`; lots by (acquired_on, lot_id bytewise), or by the method of the sale (methods.py).
              A deferred account is first in, first out always.
+    Errors   an event that says otherwise of a security than an earlier one (an option's terms, a digital asset, a symbol that
+             was changed), and an action said again within days, are refused as well.
     Omits    (each is refused by name) a short sale or a put beside shares of the same group (26 USC 1233(b), 1259); a
              short sale closed within the window of a sale of such shares (1091(e)(1)); what a company does while options
              on its shares are open, or (but for a split or a new symbol) while its shares are owed; short sales in a
@@ -146,10 +149,16 @@ class _Relief:
         self.gifts: set[str] = set()  # lots with a basis of their own for a loss
         self.deferred: set[str] = set()
         self.options: dict[str, Option] = {}  # by security
+        self.said_of: dict[str, tuple[Option | None, bool, str]] = {}  # by security: what its first event says it is
+        self.retired: dict[str, Action] = {}  # symbols that were changed
         self.acts: dict[tuple[str, str, date], Action] = {}
+        self.done: list[Action] = []
         self.has_hedges = False
 
     def trade(self, trade: Trade) -> None:
+        if fault := self._another(trade, trade.security_id, trade.option, trade.is_digital):
+            self._refuse(trade.trade_id, fault)
+            return
         holding = trade.account_id, trade.security_id, trade.is_short
         if not trade.opens:
             if trade.is_short and trade.option is None and (fault := self._sold_beside(trade)):
@@ -185,6 +194,9 @@ class _Relief:
             target.add(acquired[lot_id], lot_id, quantity)
 
     def exercise(self, exercise: Exercise) -> None:
+        if fault := self._another(exercise, exercise.security_id, exercise.option, False):
+            self._refuse(exercise.trade_id, fault)
+            return
         holding = exercise.account_id, exercise.security_id, exercise.is_short
         stock = exercise.account_id, exercise.option.underlying_id, False
         self.options[exercise.security_id] = exercise.option
@@ -211,6 +223,13 @@ class _Relief:
                 self._refuse(action.trade_id, f"contradicts {first.trade_id}, the same {action.kind} of the same day")
             self.said.skipped.add(action.trade_id)
             return
+        near = [one for one in self.done if one.kind == action.kind and one.security_id == action.security_id]
+        if near and (action.traded_on - near[-1].traded_on).days <= SAID_AGAIN and action.kind != "return_of_capital":
+            self._refuse(
+                action.trade_id,
+                f"the {action.kind} {near[-1].trade_id} was on {near[-1].traded_on}: say one event on one day",
+            )
+            return
         holdings = [(key, queue) for key, queue in self.queues.items() if key[1] == action.security_id]
         if fault := self._unmodelled(action, [key for key, queue in holdings if queue.open()]):
             self._refuse(action.trade_id, fault)
@@ -224,8 +243,14 @@ class _Relief:
                 self._refuse(action.trade_id, f"lot {lost} would be less than nine decimals can say")
                 return
             made[key] = [(on, lot_id, quantity) for (on, _, lot_id), quantity in zip(lots, left, strict=True)]
+        self.done.append(action)
         if action.kind == "return_of_capital":
             return
+        if action.kind == "symbol_change":
+            self.retired[action.security_id] = action
+            self.retired.pop(action.new_security_id, None)
+            if action.security_id in self.said_of:
+                self.said_of[action.new_security_id] = self.said_of.pop(action.security_id)
         to = action.new_security_id or action.security_id
         for (account_id, security_id, is_short), rows in made.items():
             if action.kind != "spin_off":
@@ -310,6 +335,26 @@ class _Relief:
     def _group(self, security_id: str) -> str:
         return self.groups.get(security_id, security_id)
 
+    def _another(self, event: Trade | Exercise, security_id: str, option: Option | None, is_digital: bool) -> str:
+        """Why an event cannot be of the security that an earlier one of the same name was of, or nothing."""
+        if (change := self.retired.get(security_id)) is not None:
+            return (
+                f"{security_id} is {change.new_security_id} since {change.traded_on} ({change.trade_id}): another company "
+                "under the old symbol needs a security_id of its own"
+            )
+        terms = option._replace(is_deep=False) if option is not None else None
+        first, was_digital, where = self.said_of.setdefault(security_id, (terms, is_digital, event.trade_id))
+        if first != terms:
+            said = (
+                f"{first.right} on {first.underlying_id} at {first.strike_usd}, {first.per} shares"
+                if first
+                else "no option"
+            )
+            return f"{security_id} is {said} in {where}: say its kind and its terms alike in every row"
+        if was_digital != is_digital:
+            return f"asset of {security_id} is {'digital_asset' if was_digital else 'security'} in {where}"
+        return ""
+
     def _beside(self, security_id: str, is_short: bool, is_deferred: bool) -> str:
         """Shares may not stand beside what is owed of them, or beside a put on them: why not, or nothing."""
         group, mine = self._stance(security_id, is_short)
@@ -351,7 +396,10 @@ class _Relief:
             if option.underlying_id == action.security_id and any(
                 queue.open() for key, queue in self.queues.items() if key[1] == security_id
             ):
-                return f"{action.kind} of {action.security_id} while {security_id} is open is not modelled: its terms change"
+                return f"{action.kind} of {action.security_id} while {security_id} is open is not modelled: its terms or its name change"
+        held = {key[1] for key, queue in self.queues.items() if queue.open()}
+        if action.kind == "symbol_change" and action.new_security_id in held:
+            return f"{action.new_security_id} is held already: two companies cannot have one security_id"
         if action.kind not in ("split", "symbol_change") and any(is_short for *_, is_short in holdings):
             return f"{action.kind} of {action.security_id} while shares of it are owed is not modelled"
         return ""
