@@ -46,7 +46,8 @@ def book(
     Units    nano-shares and cents, in and out.
     Omits    what `relieved` refuses; straddles (26 USC 1092: a covered call is taken as a qualified one that suspends
              nothing); section 1256 contracts; the rewriting of a written option closed at a loss (unsettled, never
-             matched); losses between related persons (26 USC 267).
+             matched); a loss on shares before a merger and a purchase of their successor's after it (unless `identical`);
+             losses between related persons (26 USC 267); the separate return of a corporation.
 
     `identical` maps a security to its group of substantially identical ones; a security without one is its own.
 
