@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lots_cases import TradeRow, write
 from lots_histories import History, history
-from test_lots import AROUND, BAD, GOOD, SALE
+from test_lots import AROUND, BAD, ENDS_OF_THE_CALENDAR, GOOD, SALE
 
 import flows.lots_columns
 from flows import lots_door
@@ -248,6 +248,11 @@ def test_a_bad_row_is_the_same_reject_on_both_paths(name: str, both) -> None:
         row_by_row, columns, is_taken = both(rows)
         assert columns == row_by_row
         assert is_taken
+
+
+def test_the_calendar_ends_where_it_does_on_both_paths(both) -> None:
+    row_by_row, columns, took = both(ENDS_OF_THE_CALENDAR)
+    assert took and columns == row_by_row
 
 
 def test_all_bad_rows_together_are_the_same_rejects(both) -> None:

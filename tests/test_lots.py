@@ -343,15 +343,18 @@ def test_a_loss_on_the_last_day_of_the_calendar() -> None:
     assert [(row["gain_usd"], row["is_provisional"]) for row in got.disposals] == [(-10, True)]
 
 
+ENDS_OF_THE_CALENDAR = [
+    GOOD | {"traded_at": "0001-01-01"},
+    GOOD | {"trade_id": "B", "traded_at": "2024-02-25", "price_usd": "9"},
+    SALE | {"traded_at": "2024-03-01", "price_usd": "8"},
+    GOOD | {"trade_id": "C", "traded_at": "9999-12-31"},
+    SALE | {"trade_id": "T", "traded_at": "9999-12-31", "lots": "C:10"},
+]
+
+
 def test_dates_at_both_ends_of_the_calendar() -> None:
     """An unknown date is often the first of the calendar, a mistyped one its last: they are booked like any other."""
-    rows = [
-        GOOD | {"traded_at": "0001-01-01"},
-        GOOD | {"trade_id": "B", "traded_at": "2024-02-25", "price_usd": "9"},
-        SALE | {"traded_at": "2024-03-01", "price_usd": "8"},
-        GOOD | {"trade_id": "C", "traded_at": "9999-12-31"},
-        SALE | {"trade_id": "T", "traded_at": "9999-12-31", "lots": "C:10"},
-    ]
+    rows = ENDS_OF_THE_CALENDAR
     for books in (door(rows).books, reference_books(rows, {}, date(9999, 12, 31))):
         assert [(row["term"], row["adjustment_usd"]) for row in books.disposals] == [("long", 20), ("short", 0)]
         assert [str(row["holding_since"]) for row in books.open_lots] == ["0001-01-01"]
