@@ -4,7 +4,7 @@ PY ?= python3
 RUN = $(UV) run --locked --quiet
 export UV_PYTHON = $(PY)
 
-.PHONY: run test setup python check format serve bench clean
+.PHONY: run test setup python check format serve fake-alpaca bench fuzz chaos clean
 
 run: setup
 	@$(RUN) thresher demo
@@ -36,8 +36,17 @@ format: setup
 serve: setup
 	@$(RUN) python -m flows.serve
 
+fake-alpaca: setup
+	@$(RUN) python -m tests.fake_alpaca --journal $(or $(JOURNAL),$${TMPDIR:-/tmp}/fake-alpaca.jsonl) $(OPTIONS)
+
 bench: setup
 	@$(RUN) python -m bench
+
+fuzz: setup
+	@PYTHONPATH=. $(RUN) python tests/statement_fuzz.py 50000
+
+chaos: setup
+	@$(RUN) python -m tests.chaos --days $(or $(DAYS),3000) --seed $(or $(SEED),1) --jobs 2 $(OPTIONS)
 
 clean:
 	rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache dist

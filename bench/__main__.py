@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import run
 
-from bench.figures import Row, figures, machine, measured, parts, say, versions
+from bench.figures import Row, figures, growth, machine, measured, parts, say, table, versions
 from bench.trades import OURS, PEERS, PEERS_UP_TO
 
 PYTHON = sys.executable
@@ -23,6 +23,7 @@ LABELS = ("first day, empty home", "the same day again", "the next day")
 DEMO_DAYS = ("2022-10-14", "2022-10-14", "2022-10-17")
 REAL_DAYS = ("2025-09-30", "2025-09-30", "2025-10-01")
 REAL_LOTS = 5_000
+SCANS = (500, REAL_LOTS, 50_000)
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 PEER, PEER_SIZES = "capital-gains==1.0.8", (1_000, 10_000, PEERS_UP_TO)
 
@@ -145,7 +146,34 @@ def start(_: argparse.Namespace) -> None:
     print(figures("commands", rows))
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], None]] = {"demo": demo, "real": real, "lots": lots, "start": start}
+def intraday(_: argparse.Namespace) -> None:
+    """(e) From live prices to harvests."""
+    rows = []
+    for size in SCANS:
+        say(f"a scan of {size:,} lots")
+        rows.append(measured(f"{size:,} lots", _scan(size), size=size, rounds=3, by_itself=True))
+    counts = ("open", "candidates", "harvests", "ms", "wash check ms")
+    cells = [
+        [row.label, *(f"{(row.parts or {})[name]:,.0f}" for name in counts), f"{row.user * 1000:,.0f}", grown]
+        for row, grown in zip(rows, growth(rows), strict=True)
+    ]
+    heads = ["a scan: four accounts, 550 securities", "taxable lots", *counts[1:], "user ms", "growth"]
+    print(table(heads, cells))
+    anew = measured("", [*_scan(REAL_LOTS), "anew"], by_itself=True)
+    print(f"{REAL_LOTS:,} lots with everything booked anew at every question: {anew.seconds * 1000:,.0f} ms\n")
+
+
+def _scan(size: int) -> list[str | Path]:
+    return [PYTHON, "-m", "bench.intraday", str(size)]
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "demo": demo,
+    "real": real,
+    "lots": lots,
+    "start": start,
+    "intraday": intraday,
+}
 
 
 def main() -> None:

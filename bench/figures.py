@@ -116,18 +116,18 @@ def figures(title: str, rows: list[Row]) -> str:
         rates = [f"{row.size / row.seconds:,.0f}" for row in rows]
         own = growth([row._replace(seconds=max(row.user, 0.001)) for row in rows])
         cells = [[*cell, *more] for cell, *more in zip(cells, rates, growth(rows), own, strict=True)]
-    return _table(heads, cells)
+    return table(heads, cells)
 
 
 def parts(title: str, rows: list[Row]) -> str:
     """Which part of each work took how long."""
     names = list(dict.fromkeys(name for row in rows for name in row.parts or {}))
-    return _table(
+    return table(
         [title, *names], [[row.label, *(f"{(row.parts or {}).get(name, 0):.2f}" for name in names)] for row in rows]
     )
 
 
-def _table(heads: list[str], cells: list[list[str]]) -> str:
+def table(heads: list[str], cells: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths, strict=True)))

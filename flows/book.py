@@ -5,14 +5,13 @@ and nothing that is recomputed can drift away from what is stored.
 """
 
 from datetime import date
-from decimal import Decimal
-from fractions import Fraction
 
 import polars as pl
 
 from flows.book_rows import book_rows
 from flows.day import Day
 from flows.ledger import read_ledger
+from flows.reconcile import reconcile
 from transforms import tables
 from transforms.lots.book import book as booked
 from transforms.model import Event
@@ -44,16 +43,7 @@ def book(warehouse: Warehouse, day: Day, until: date | None = None) -> None:
     warehouse.replace("core.unbooked", tables.core("unbooked", sorted(unbooked)))
     if moved or until == day.as_of:  # what this run has moved stays said when its fills are booked
         warehouse.replace("core.moved_disposals", _moved(before, frames["disposals"] if moved else before))
-    breaks = _breaks(warehouse, until)
-    if until != day.as_of:  # fills were booked: accounts without any stay as they were compared
-        stated = warehouse.rows(
-            "SELECT DISTINCT source FROM raw.deliveries WHERE kind = 'positions' AND stated_on = $on", on=until
-        )
-        others = warehouse.rows("SELECT * FROM core.breaks").filter(
-            ~pl.col("account_id").is_in(stated["source"].to_list())
-        )
-        breaks = pl.concat([others, breaks])
-    warehouse.replace("core.breaks", breaks)
+    reconcile(warehouse, day, until)
     balance(warehouse, until)
 
 
@@ -69,7 +59,7 @@ def _append_versions(warehouse: Warehouse, day: Day) -> bool:
     new = warehouse.rows(
         """
         WITH delivered AS (
-            SELECT a.* EXCLUDE (payload, is_exact)
+            SELECT a.* EXCLUDE (payload), payload ->> '$."(surplus)"' IS NULL AS is_whole, true AS is_first
             FROM stg.activities AS a
             ANTI JOIN core.set_aside AS s
                 ON s.kind = 'activities' AND s.delivery_id = a.delivery_id AND s.raw_line = a.line
@@ -85,6 +75,8 @@ def _append_versions(warehouse: Warehouse, day: Day) -> bool:
             (d.kind, d.side, d.security_id, d.quantity, d.price_usd, d.fee_usd, d.amount_usd, d.traded_on, d.traded_at, d.lots, d.details)
         """
     )
+    if new.height:  # a row that was set aside and is delivered no more was judged by nobody in this run
+        new = tables.split(new, tables.activities(day.today))[0].drop("is_exact", "is_whole", "is_first")
     warehouse.append("ledger.transactions", new.with_columns(known_at=pl.lit(day.known_at)))
     if booked_to is None:
         return False
@@ -99,52 +91,3 @@ def _moved(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     gone = before.join(now, on=columns, how="anti").select(columns).with_columns(change=pl.lit("was"))
     made = now.join(before, on=columns, how="anti").select(columns).with_columns(change=pl.lit("is now"))
     return tables.core("moved_disposals", pl.concat([gone, made]).sort("trade_id", "slice", "change"))
-
-
-def _breaks(warehouse: Warehouse, until: date) -> pl.DataFrame:
-    """Where the broker and the ledger differ, among accounts whose statement is of this very day."""
-    rows = warehouse.rows(
-        """
-        WITH stated AS (
-            SELECT p.account_id, p.security_id, p.quantity FROM stg.positions AS p
-            JOIN raw.deliveries AS d USING (delivery_id)
-            WHERE d.stated_on = $until AND p.quantity IS NOT NULL
-        ), held AS (
-            SELECT account_id, security_id, sum(quantity)::DECIMAL(28, 9) AS quantity FROM core.lots GROUP BY ALL
-            UNION ALL
-            SELECT account_id, 'USD', cash_usd::DECIMAL(28, 9) FROM mart.cash
-        )
-        SELECT account_id, security_id, coalesce(s.quantity, 0)::DECIMAL(28, 9) AS broker_quantity,
-            coalesce(h.quantity, 0)::DECIMAL(28, 9) AS ledger_quantity
-        FROM stated AS s FULL JOIN held AS h USING (account_id, security_id)
-        WHERE coalesce(s.quantity, 0) <> coalesce(h.quantity, 0)
-            AND account_id IN (SELECT account_id FROM stated)
-        """,
-        until=until,
-    )
-    waiting = set(warehouse.rows("SELECT DISTINCT source FROM mart.set_aside WHERE kind = 'activities'")["source"])
-    guesses = [
-        "rows of this account were set aside; correct them at the source" if account in waiting
-        else f"the broker holds {split} of what the ledger does: a split is missing"
-        if security != "USD" and (split := _split(Decimal(b), Decimal(h)))
-        else "the broker reports less than the ledger: a sale or transfer is missing" if Decimal(b) < Decimal(h)
-        else "the broker reports more than the ledger: a purchase, deposit or transfer is missing"
-        for account, security, b, h in rows.iter_rows()
-    ]  # fmt: skip
-    return tables.core("breaks", rows.with_columns(guess=pl.Series(guesses, dtype=pl.String)))
-
-
-def _split(broker: Decimal, ledger: Decimal) -> str:
-    """The split that would explain a difference, as new shares for old ones; nothing where none of the usual ones does.
-
-    >>> _split(Decimal(300), Decimal(100)), _split(Decimal(15), Decimal(120)), _split(Decimal(101), Decimal(100))
-    ('3:1', '1:8', '')
-    """
-    if broker <= 0 or ledger <= 0:
-        return ""
-    ratio = Fraction(broker) / Fraction(ledger)
-    return (
-        f"{ratio.numerator}:{ratio.denominator}"
-        if min(ratio.as_integer_ratio()) <= 3 and max(ratio.as_integer_ratio()) <= 50
-        else ""
-    )

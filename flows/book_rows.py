@@ -34,9 +34,11 @@ def book_rows(
 ) -> dict[str, pl.DataFrame]:
     """The frames of core that follow from the books, by table."""
     window, kinds = law.window_days, dict(warehouse.rows("SELECT security_id, kind FROM stg.securities").iter_rows())
-    theirs = broker_books(ledger.as_brokers_see_it, law).disposals
+    at_brokers = broker_books(ledger.as_brokers_see_it, law)
+    theirs = at_brokers.disposals
     return {
-        "lots": _lots(day, books, kinds),
+        "lots": _lots("lots", day, books, kinds),
+        "broker_lots": _lots("broker_lots", day, at_brokers, kinds),
         "disposals": tables.core("disposals", _disposals(books.disposals, window, until)),
         "wash_sales": _wash_sales(books),
         "broker_disposals": tables.core("broker_disposals", _disposals(theirs, window, until)),
@@ -57,7 +59,7 @@ class _Slices:
         return self._last[key]
 
 
-def _lots(day: Day, books: Books, kinds: dict[str, str]) -> pl.DataFrame:
+def _lots(table: str, day: Day, books: Books, kinds: dict[str, str]) -> pl.DataFrame:
     slices = _Slices()
     averaging = {account.id for account in day.settings.portfolio.accounts if account.relief == "average"}
     held = {(lot.account_id, lot.security_id) for lot in books.lots if lot.account_id in averaging}
@@ -69,7 +71,7 @@ def _lots(day: Day, books: Books, kinds: dict[str, str]) -> pl.DataFrame:
         )
         for lot in averaged(books.lots, {key for key in held if kinds.get(key[1]) == "fund"})
     ]  # fmt: skip
-    return tables.core("lots", rows)
+    return tables.core(table, rows)
 
 
 def _wash_sales(books: Books) -> pl.DataFrame:

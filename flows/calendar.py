@@ -4,7 +4,7 @@
 run works on `replay_from`, and with every real session that goes by since, the replay moves on by one.
 """
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -47,6 +47,30 @@ def sessions(first: date, last: date) -> list[date]:
     _known(first)
     _known(last)
     return [stamp.date() for stamp in _exchange().sessions_in_range(first.isoformat(), last.isoformat())]
+
+
+def opens(session: date) -> datetime:
+    """When a session opens, UTC, without a time zone."""
+    _known(session)
+    return _exchange().session_open(session.isoformat()).to_pydatetime().replace(tzinfo=None)
+
+
+def closes(session: date) -> datetime:
+    """When a session closes, UTC, without a time zone; half days close early."""
+    _known(session)
+    return _exchange().session_close(session.isoformat()).to_pydatetime().replace(tzinfo=None)
+
+
+def session_at(now: datetime) -> date:
+    """The session in which an order sent now (UTC, without a time zone) would be executed: the one that is open, or the next."""
+    day = now.replace(tzinfo=UTC).astimezone(NEW_YORK).date()
+    return day if is_session(day) and now < closes(day) else next_session(day)
+
+
+def is_open(now: datetime) -> bool:
+    """Does the exchange trade now (UTC, without a time zone)?"""
+    session = session_at(now)
+    return opens(session) <= now < closes(session)
 
 
 def last_completed(now: datetime) -> date:

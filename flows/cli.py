@@ -67,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 # Errors that say themselves what was expected and what to do; any other is a fault of ours and shows its trace.
 _EXPLAINED = (
     "SettingsError", "Locked", "CalendarEnded", "LawMissing", "LawInvalid", "UnbalancedBooks", "Unavailable", "NotThere",
+    "NotApproved", "Expired", "Unreadable",
 )  # fmt: skip
 
 
@@ -117,9 +118,19 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument("query")
     report = add("report", _report, "where the report of a tax year is, written anew")
     report.add_argument("year", type=int)
+    approve = add("approve", _approve, "what waits for your yes; with BATCH, DIGEST and an answer: say it")
+    approve.add_argument("batch", nargs="?", metavar="BATCH")
+    approve.add_argument("digest", nargs="?", metavar="DIGEST", help="of the lines that you saw")
+    approve.add_argument("verdict", nargs="?", choices=("accept", "refuse", "edit"))
+    approve.add_argument("--edit", default="", metavar="LINE=SHARES,...", help="3=0 leaves line 3 out")
+    approve.add_argument("--note", default="")
+    order = add("order", _order, "your own orders, through the same checks: a CSV of account,side,symbol,quantity")
+    order.add_argument("file", type=Path, metavar="ORDERS.csv")
+    order.add_argument("--check", action="store_true", help="say what they would realise and wash; decide nothing")
+    scan = add("scan", _scan, "look at live prices once, in market hours; what is new is decided")
     doctor = add("doctor", _doctor, "exit with 1 when the last booked session is behind")
     doctor.add_argument("--ping", metavar="URL", help="an address to call when all is well (a dead man's switch)")
-    for made in (ask, sql, report, doctor):
+    for made in (approve, ask, order, scan, sql, report, doctor):
         made.add_argument("--demo", action="store_true", help="the demo household, your own is there as well")
     return parser
 
@@ -212,6 +223,41 @@ def _report(options: argparse.Namespace) -> int:
     from flows.show import write_report
 
     return write_report(_household(options), options.year)
+
+
+def _scan(options: argparse.Namespace) -> int:
+    from flows.day import REAL
+    from flows.intraday import intraday
+
+    print(intraday(_household(options), REAL.now()))
+    return 0
+
+
+def _approve(options: argparse.Namespace) -> int:
+    from flows import approvals
+
+    settings = _household(options)
+    if options.batch is None:
+        asked = approvals.waiting(settings)
+        print("\n\n".join(one.markdown for one in asked) or "nothing waits for you")
+        return 0
+    if not options.verdict:
+        raise NotThere("say BATCH, DIGEST and accept, refuse or edit; thresher approve alone shows what waits")
+    said = approvals.answer(settings, options.batch, options.digest, options.verdict, options.edit, options.note)
+    edited = said != options.batch
+    print(
+        f"{said} takes its place and waits for your yes"
+        if edited
+        else f"{said}: {options.verdict}ed".replace("eed", "ed")
+    )
+    return 0
+
+
+def _order(options: argparse.Namespace) -> int:
+    from flows.hand import order
+
+    print(order(_household(options), options.file, only_check=options.check))
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

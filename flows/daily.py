@@ -6,18 +6,18 @@ and leaves its own there. `step` calls a station: directly here, as a Prefect ta
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from flows.book import book
-from flows.calendar import last_completed, replayed, session_on_or_before, sessions
-from flows.day import Day, day_of
+from flows.calendar import is_open, last_completed, replayed, session_on_or_before, sessions
+from flows.day import REAL, Clock, Day, day_of
 from flows.decide import decide
 from flows.ingest import ingest
 from flows.measure import measure
-from flows.orders import execute
+from flows.orders import execute, note_states
 from flows.propose import propose
 from flows.report import report
 from flows.runs import last_booked, publish, reached
@@ -58,20 +58,23 @@ def daily(
     known_at: datetime | None = None,
     step: Step = directly,
     wait: float = 0,
+    clock: Clock = REAL,
+    stopped: str = "",
 ) -> Done:
     """Book every session up to `as_of` that is not booked yet, in order; decide on the last one; report.
 
     Errors   Locked, SettingsError, UnbalancedBooks, LawMissing, CalendarEnded.
     """
-    known_at = known_at or datetime.now(UTC).replace(tzinfo=None)
+    known_at = known_at or clock.now()
     with writer(settings.warehouse, wait) as warehouse:
         newest = last_booked(warehouse)
         as_of = session_on_or_before(as_of) if as_of else session_to_work_on(warehouse, settings, known_at)
         for session in unbooked(newest, as_of):
-            day = day_of(settings, session, known_at)
+            day = day_of(settings, session, known_at, clock, stopped)
             with last_good_stage_published(warehouse, day):
                 reached(warehouse, day, "started")
                 step(ingest, warehouse, day)
+                step(note_states, warehouse, day)
                 step(whole(book), warehouse, day)
                 step(whole(measure), warehouse, day)
                 reached(warehouse, day, "booked")
@@ -87,23 +90,46 @@ def daily(
         return Done(as_of, page, summary(warehouse, day, page))
 
 
-def final(settings: Settings, known_at: datetime | None = None, step: Step = directly, wait: float = 0) -> Done | None:
+def final(
+    settings: Settings,
+    known_at: datetime | None = None,
+    step: Step = directly,
+    wait: float = 0,
+    clock: Clock = REAL,
+    stopped: str = "",
+) -> Done | None:
     """Go on with the newest decision: send what was meant and not sent, book what was filled, report. None without one.
 
-    Done again it changes nothing: every line of a decision is refused, sent and filled once.
+    While orders are worked it looks again every few seconds, for as long as the policy says. Done again it changes
+    nothing: every line of a decision is refused, sent and filled once.
     """
-    known_at = known_at or datetime.now(UTC).replace(tzinfo=None)
-    with writer(settings.warehouse, wait) as warehouse:
-        decided = warehouse.value("SELECT max(as_of) FROM ledger.batches")
-        if decided is None or decided != last_booked(warehouse):
-            return None
-        day = day_of(settings, decided, known_at)
-        with last_good_stage_published(warehouse, day):
-            reached(warehouse, day, "started")
-            step(execute, warehouse, day)
-            reached(warehouse, day, "executed")
-            page = _reported(warehouse, day, step)
-        return Done(decided, page, summary(warehouse, day, page))
+    known_at = known_at or clock.now()
+    policy = settings.portfolio.orders
+    until = clock.now() + timedelta(minutes=policy.work_minutes)
+    is_first = True
+    while True:
+        with writer(settings.warehouse, wait) as warehouse:  # others get their turn between two looks
+            decided = warehouse.value("SELECT max(as_of) FROM ledger.batches")
+            if decided is None or decided != last_booked(warehouse):
+                return None
+            day = day_of(settings, decided, known_at, clock, stopped)
+            with last_good_stage_published(warehouse, day):
+                if is_first:
+                    reached(warehouse, day, "started")
+                is_first = False
+                if not warehouse.value(
+                    "SELECT count(*) FROM core.accounts"
+                ):  # a newer version has emptied what is recomputed
+                    step(ingest, warehouse, day)
+                    step(whole(book), warehouse, day)
+                    step(whole(measure), warehouse, day)
+                if step(execute, warehouse, day) and is_open(clock.now()) and clock.now() < until:
+                    publish(warehouse, day)
+                else:
+                    reached(warehouse, day, "executed")
+                    page = _reported(warehouse, day, step)
+                    return Done(decided, page, summary(warehouse, day, page))
+        clock.sleep(policy.poll_seconds)
 
 
 def _reported(warehouse: Warehouse, day: Day, step: Step) -> Path:

@@ -1,19 +1,34 @@
 """One run's day: what every station is told, and nothing else."""
 
-from datetime import date, datetime
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from flows.calendar import next_session, opens
 from flows.connectors import Bank, Broker, Market
-from flows.connectors.banks.csv import CsvBank
+from flows.connectors.banks.files import FileBank
 from flows.connectors.brokers.simulated import PriceTable, Simulated
 from flows.connectors.brokers.statements import Statements
+from flows.connectors.formats.gathered import Source
 from flows.connectors.markets.folder import FolderMarket
 from flows.connectors.markets.skfolio import SkfolioMarket
 from flows.settings import Account, Prices, Settings
 from transforms.law import TaxYear, tax_year
 from warehouse.law import law_rows
+
+
+class Clock(NamedTuple):
+    """The time that goes by while orders are worked. `now` is UTC without a time zone."""
+
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+
+
+REAL = Clock(lambda: datetime.now(UTC).replace(tzinfo=None), time.sleep)
 
 
 class Day(NamedTuple):
@@ -26,6 +41,13 @@ class Day(NamedTuple):
     as_of: date
     known_at: datetime
     run_id: str
+    clock: Clock = REAL
+    stopped: str = ""  # who has stopped trading, besides the file STOP; empty: nobody
+    quotes: Mapping[str, Decimal] | None = None  # live prices, USD a share, where the market has them
+
+    def now_at(self, account: Account) -> datetime:
+        """The time at the account's broker, UTC: a simulated one trades in the session after `as_of`, whenever that was."""
+        return opens(next_session(self.as_of)) if account.broker == "simulated" else self.clock.now()
 
     @property
     def today(self) -> date:
@@ -38,24 +60,39 @@ class Day(NamedTuple):
         return _market(self.settings.portfolio.prices, self.settings.portfolio_file.parent)
 
     def broker(self, account: Account) -> Broker:
-        activities = self.settings.beside(account.activities)
+        """The account's connector. A library that only it needs is imported when it is asked for."""
+        if account.broker == "alpaca":
+            from flows.connectors.brokers.alpaca import AlpacaBroker
+
+            return AlpacaBroker(account)
+        if account.broker == "ibkr":
+            from flows.connectors.brokers.ibkr import IbkrBroker
+
+            return IbkrBroker(account)
+        activities = self.settings.beside(account.activities or "")
         if account.broker == "statements":
-            return Statements(account.id, activities, self.settings.beside(account.positions or ""), self.today)
+            source = Source(account.id, activities, account.format, account.number, self.settings.portfolio.formats)
+            held = self.settings.beside(account.positions) if account.positions else None
+            return Statements(source, held, self.today)
         prices = self.settings.portfolio.prices
         return Simulated(
             account.id, activities, self.settings.home / "simulated-orders.jsonl",
-            _price_table(prices.source, prices.folder, self.settings.portfolio_file),
+            _price_table(prices, self.settings.portfolio_file),
             self.today, takes_lots=account.relief == "on_order",
             takes_lots_until=account.identify_by if account.relief == "after_trade" else None,
+            simulation=account.simulation, as_of=self.as_of,
         )  # fmt: skip
 
     def banks(self) -> list[Bank]:
-        banks = self.settings.portfolio.banks
-        return [CsvBank(bank.id, self.settings.beside(bank.lines), self.today) for bank in banks]
+        own = self.settings.portfolio.formats
+        return [
+            FileBank(Source(bank.id, self.settings.beside(bank.lines), bank.format, bank.number, own), self.today)
+            for bank in self.settings.portfolio.banks
+        ]
 
 
-def day_of(settings: Settings, as_of: date, known_at: datetime) -> Day:
-    return Day(settings, as_of, known_at, f"{known_at:%Y%m%dT%H%M%S%f}")
+def day_of(settings: Settings, as_of: date, known_at: datetime, clock: Clock = REAL, stopped: str = "") -> Day:
+    return Day(settings, as_of, known_at, f"{known_at:%Y%m%dT%H%M%S%f}", clock, stopped)
 
 
 @cache
@@ -66,10 +103,17 @@ def _law(year: int, filing_status: str) -> TaxYear:
 def _market(prices: Prices, beside: Path) -> Market:
     if prices.source == "folder":
         return FolderMarket(beside / (prices.folder or ""))
+    if prices.source == "alpaca":
+        from flows.connectors.markets.alpaca import AlpacaMarket
+
+        return AlpacaMarket(prices.alpaca, beside / (prices.securities or "securities.csv"))
+    if prices.source == "ibkr":
+        from flows.connectors.markets.ibkr import IbkrMarket
+
+        return IbkrMarket(prices.ibkr, beside / (prices.securities or "securities.csv"))
     return SkfolioMarket(beside / (prices.securities or "securities.csv"))
 
 
 @cache
-def _price_table(source: str, folder: str | None, portfolio_file: Path) -> PriceTable:
-    prices = Prices(source=source, folder=folder)  # type: ignore[arg-type]
+def _price_table(prices: Prices, portfolio_file: Path) -> PriceTable:
     return PriceTable(_market(prices, portfolio_file.parent))

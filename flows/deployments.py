@@ -5,23 +5,32 @@ parameters or results; what a run found is in its artifacts. No station is tried
 better by reading them twice, and an order is never sent twice because something else failed.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from prefect.states import Completed, Failed
+from prefect.variables import Variable
 
+from flows import approvals
 from flows import daily as pipeline
-from flows.calendar import NEW_YORK, is_session
+from flows.calendar import NEW_YORK, is_open, is_session
+from flows.day import REAL
 from flows.documents.tables import trimmed
-from flows.settings import load
+from flows.intraday import intraday as look_at_live_prices
+from flows.settings import Settings, load
 from warehouse.db import reader
 
 LOCK_WAIT_SECONDS = 600  # a run that was started by hand is let finish first
@@ -67,11 +76,92 @@ def execute(demo: bool = False) -> State:
     if not is_session(_today()):
         return _skipped()
     settings = load(demo=demo)
-    done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS)
+    done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped())
     if done is None:
         return Completed(message="nothing is decided")
     _show(settings.snapshot, done)
     return Completed(message=f"{done.as_of}: {done.page}")
+
+
+class Answer(RunInput):
+    """What a person says of a decision."""
+
+    decision: Literal["accept", "refuse", "edit"] = "accept"
+    edit: str = ""  # LINE=SHARES, LINE=SHARES; 3=0 leaves line 3 out
+    note: str = ""
+
+
+@flow(name="approve", flow_run_name="approve {batch}")
+def approve(batch: str, demo: bool = False) -> State:
+    """Ask a person about a decision, and carry it out when the answer is yes. Done again it asks only what is open.
+
+    The run is suspended, its process gone, until somebody answers; resumed, it starts from the top.
+    """
+    settings = load(demo=demo)
+    is_replay = settings.portfolio.prices.replay_from is not None  # its sessions lie in the past
+    tries, wrong = 0, ""
+    while not (asked := approvals.question(settings, batch)).verdict:
+        left = int((asked.expires_at - REAL.now()).total_seconds())
+        said = suspend_flow_run(
+            wait_for_input=Answer.with_initial_data(description=wrong + asked.markdown),
+            key=f"{asked.batch_hash}-{tries}",  # the same question has the same answer when the run starts from the top
+            timeout=86_400 if is_replay else max(left, 1),
+        )
+        try:
+            batch = approvals.answer(
+                settings, asked.batch_id, asked.batch_hash, said.decision, said.edit, said.note, wait=LOCK_WAIT_SECONDS
+            )
+            tries, wrong = 0, ""
+        except approvals.Expired as late:
+            return Failed(message=str(late))
+        except approvals.NotApproved as why:
+            tries, wrong = tries + 1, f"**{why}**\n\n"
+    done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped())
+    if done is not None:
+        _show(settings.snapshot, done)
+    return Completed(message=f"{asked.batch_id} was {asked.verdict}")
+
+
+@flow(name="intraday", validate_parameters=False)
+def intraday(demo: bool = False) -> State:
+    """Look at live prices once; what is new is decided, asked about and carried out. Most runs find nothing."""
+    now = REAL.now()
+    if not is_open(now):
+        return Completed(name="Skipped: closed", message=f"the exchange is closed at {now:%Y-%m-%d %H:%M} UTC")
+    settings = load(demo=demo)
+    found = look_at_live_prices(settings, now, stopped=_stopped(), wait=LOCK_WAIT_SECONDS)
+    if found.batches:
+        _ask_for_approval(settings, is_demo=demo)
+        done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped())
+        if done is not None:
+            _show(settings.snapshot, done)
+    return Completed(message=str(found))
+
+
+def _ask_for_approval(settings: Settings, *, is_demo: bool) -> None:
+    """Start a run of `approve` for every decision that waits for a person; one a decision, however often this is done."""
+    for asked in approvals.waiting(settings):
+        given = {"batch": asked.batch_id, "demo": is_demo}
+        try:
+            run_deployment(
+                "approve/approve",
+                parameters=given,
+                flow_run_name=f"approve {asked.batch_id}",
+                timeout=0,
+                idempotency_key=asked.batch_hash,
+                as_subflow=False,
+            )
+        except ObjectNotFound:
+            get_run_logger().warning(
+                "there is no deployment approve (make serve makes it): answer with thresher approve"
+            )
+            return
+
+
+def _stopped() -> str:
+    """Who has stopped trading in Prefect: the variable thresher_stop, whatever it says."""
+    said = Variable.get("thresher_stop", default=None)
+    return f"the Prefect variable thresher_stop is there ({said}): delete it to trade again" if said is not None else ""
 
 
 def _day(as_of: date | str | None, prices: str | None, *, is_demo: bool) -> State:
@@ -79,7 +169,9 @@ def _day(as_of: date | str | None, prices: str | None, *, is_demo: bool) -> Stat
         return _skipped()
     as_of = date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
     settings = load(Path(prices) if prices else None, demo=is_demo)
-    done = pipeline.daily(settings, as_of, step=_as_task, wait=LOCK_WAIT_SECONDS)
+    done = pipeline.daily(settings, as_of, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped())
+    if os.environ.get("PREFECT_API_URL"):  # else the server ends with the command, and nobody could answer
+        _ask_for_approval(settings, is_demo=is_demo)
     _show(settings.snapshot, done)
     return Completed(message=f"{done.as_of}: {done.page}")
 

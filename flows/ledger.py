@@ -5,6 +5,7 @@ lots than the law lets the household take, what that broker's books take.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -17,6 +18,7 @@ from flows.lots_rows import read_event, restated
 from flows.settings import Account
 from transforms.law import LawMissing, value_on
 from transforms.lots.identify import Identified, Sale, deadline, is_in_time, settles_on
+from transforms.lots.picks import first_picks, rest_of_picks
 from transforms.lots.relief import read_picks
 from transforms.lots.rules import Rules
 from transforms.model import Event, Trade
@@ -254,17 +256,25 @@ def new_york(at: datetime) -> datetime:
 
 
 def _fills(warehouse: Warehouse) -> dict[str, Meant]:
-    """What our decisions say of their fills, by the fill's transaction_id."""
+    """What our decisions say of their fills, by the fill's transaction_id. A line's fills take its lots in their order."""
     rows = warehouse.rows(
-        "SELECT e.transaction_id, l.intended_lots, t.lots, t.how, t.identified_at FROM ledger.order_events AS e "
+        "SELECT e.transaction_id, e.quantity, i.batch_id || '.' || i.line AS line, i.client_order_id, l.intended_lots, t.lots, t.how, "
+        "t.identified_at FROM ledger.order_events AS e "
         "JOIN ledger.intents AS i USING (client_order_id) JOIN ledger.batch_lines AS l USING (batch_id, line) "
-        "LEFT JOIN ledger.lot_identifications AS t USING (client_order_id) WHERE e.event = 'filled' AND l.side = 'sell'"
+        "LEFT JOIN ledger.lot_identifications AS t USING (client_order_id) WHERE e.event = 'fill' AND l.side = 'sell' "
+        "ORDER BY line, i.attempt, e.known_at, e.transaction_id"
     )
-    return {
-        name: Meant(
-            intended,
-            # lots that went with the order were there before the fill, whatever a moved clock says
-            Identified(lots, how, new_york(at.replace(tzinfo=UTC)) if how == "after trade" else None) if lots else None,
+    of_line: dict[str, Decimal] = defaultdict(Decimal)
+    of_order: dict[str, Decimal] = defaultdict(Decimal)
+    found = {}
+    for name, quantity, line, order, intended, lots, how, at in rows.iter_rows():
+        meant = first_picks(rest_of_picks(intended, of_line[line]), quantity)
+        told = first_picks(rest_of_picks(lots or "", of_order[order]), quantity)
+        of_line[line] += quantity
+        of_order[order] += quantity
+        # lots that went with the order were there before the fill, whatever a moved clock says
+        found[name] = Meant(
+            meant,
+            Identified(told, how, new_york(at.replace(tzinfo=UTC)) if how == "after trade" else None) if told else None,
         )
-        for name, intended, lots, how, at in rows.iter_rows()
-    }
+    return found

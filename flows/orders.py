@@ -1,261 +1,459 @@
 """From a decision to fills: gates, intents, orders, fills.
 
-Exactly once: a line's refusals and its intent are stored before anything is sent, an order's name is batch, line
-and attempt, and the broker takes a name once. Whatever happens in between, the next run picks up where this one
-stopped: it sends what was meant and never sent, and books what was filled.
+The problem. Anything may stop between any two steps: this process, the network, the broker. An answer may be lost after
+the order was taken, a fill told twice or late, a sale filled and its replacement not.
+
+The choice. `execute` is one pass that can be done again at any time and from anywhere. It asks the broker first how the
+orders stand that it knows of, books what was filled, and only then looks at what is left to send. An intent is stored before
+it is sent, under a name (batch, line, attempt) that the broker takes once; whether it was sent is never remembered, it is asked.
+Nothing here counts fills: how much of a line is filled follows from the events stored, each under the broker's own id.
 """
 
 from collections import defaultdict
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from typing import NamedTuple
 
 from flows.book import book
 from flows.calendar import NEW_YORK, next_session
-from flows.connectors import Broker, Order, OrderRejected, OrderState, Unavailable
+from flows.connectors import FINAL, Broker, Order, OrderRejected, OrderState, Unavailable
 from flows.day import Day
 from flows.decide import lines_of
+from flows.evidence import held_back_by_gates
 from flows.ingest import store
-from flows.pre_trade import known
 from flows.settings import Account
-from transforms.exact import nano_shares, trade_cents
-from transforms.lots.check import Effect
-from transforms.lots.relief import read_picks
-from transforms.model import Trade
-from transforms.orders.gates import Evidence, Line, Refusal, cash, refusals, turnover
+from transforms import tables
+from transforms.lots.picks import first_picks, rest_of_picks
+from transforms.orders.collar import collar
+from transforms.orders.gates import WAITS, Line, Refusal
 from transforms.orders.identity import client_order_id
 from warehouse.db import Warehouse
 
+WHOLE, FRACTION, CENT = Decimal(1), Decimal("0.0001"), Decimal("0.01")
 
-def execute(warehouse: Warehouse, day: Day) -> None:
-    """Execute the decision for the session after `day.as_of`, and book what was filled in it.
 
-    A line that was refused or sent before is left as it is. In dry run the gates are asked and nothing is sent.
+class Attempt(NamedTuple):
+    """An order to be sent: a line with the quantity and the lots that are left of it."""
+
+    line: Line
+    number: int
+    at_market: bool
+
+    @property
+    def name(self) -> str:
+        return client_order_id(*self.line.key, self.number)
+
+
+class Progress(NamedTuple):
+    """How far a line has come. Units: shares; times are UTC."""
+
+    attempts: int
+    filled: Decimal
+    is_open: bool  # its newest order has not ended
+    is_rejected: bool
+    sent_at: datetime | None
+    filled_at: datetime | None
+
+
+def _pair(line: Line) -> tuple[str, int]:
+    return line.batch_id, line.pair
+
+
+NOTHING = Progress(0, Decimal(0), False, False, None, None)
+
+
+def execute(warehouse: Warehouse, day: Day) -> bool:
+    """One pass over the decisions for the session after `day.as_of`; is an order still worked, or does one wait for its proceeds?
+
+    A line that was refused stays refused, one that ended is tried again with what is left while its attempts last. What
+    waits (for the exchange, a person, its pair) is asked again by all gates, on what they see then.
     """
     session_on = next_session(day.as_of)
+    note_states(warehouse, day)
+    _book_fills(warehouse, day, session_on)
     lines = lines_of(warehouse, session_on)
-    fresh = _untouched(warehouse, lines)
-    if fresh:
-        refused = held_back_by_gates(warehouse, day, fresh, session_on)
-        held_back = {(row.batch_id, row.line) for row in refused}
-        sent = [line for line in fresh if line.key not in held_back and _is_auto(day, line)]
-        with warehouse.transaction():
-            warehouse.add("ledger.refusals", *((*row, _now()) for row in refused))
-            warehouse.add("ledger.intents", *((client_order_id(*x.key), *x.key, 1, _now()) for x in sent))
+    day = day._replace(quotes=_live(day, lines))
+    _cancel(warehouse, day, lines)
+    progress = _progress(warehouse)
+    attempts = _attempts(
+        day, lines, progress, set(warehouse.rows("SELECT batch_id, line FROM ledger.refusals").iter_rows())
+    )
+    _balances(warehouse, day, {a.line.account_id for a in attempts})
+    refused = (
+        held_back_by_gates(warehouse, day, [a.line for a in attempts], session_on, day.stopped) if attempts else []
+    )
+    held_back = {(row.batch_id, row.line) for row in refused}
+    begun = {_pair(line) for line in lines if progress.get(line.key, NOTHING).attempts}
+    asked_again = {
+        a.line.key for a in attempts if _pair(a.line) in begun
+    }  # a pair that has begun is not left on one leg
+    later = asked_again | {(row.batch_id, row.line) for row in refused if row.gate in WAITS}
+    final = [row for row in refused if row.gate == "expired" or (row.batch_id, row.line) not in later]
+    passing = [a for a in attempts if a.line.key not in held_back and _may_send(day, a.line)]
+    ready, poor = _affordable(warehouse, day, lines, passing)
+    intents = [_intent(day, attempt) for attempt in ready]
+    waiting = [row for row in refused if row not in final] + poor
+    with warehouse.transaction():
+        warehouse.add("ledger.refusals", *((*row, day.clock.now()) for row in final))
+        warehouse.add("ledger.intents", *intents)
+        warehouse.replace("core.waiting", tables.core("waiting", [tuple(row) for row in dict.fromkeys(waiting)]))
     _send(warehouse, day, lines)
-    filled = _book_fills(warehouse, day, session_on)
-    if filled & {client_order_id(*line.key) for line in lines}:
-        with warehouse.transaction():
-            book(warehouse, day, session_on)
+    note_states(warehouse, day)
+    _book_fills(warehouse, day, session_on)
+    return bool(poor) or any(made.is_open for made in _progress(warehouse).values())
 
 
-def held_back_by_gates(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) -> list[Refusal]:
-    """Every refusal. Turnover and cash are counted over the lines that the other gates let pass, and over no others."""
-    first = refusals(lines, gather(warehouse, day, lines, session_on))
-    of_the_batch = {turnover.__name__, cash.__name__}
-    stopped = {(row.batch_id, row.line) for row in first if row.gate not in {*of_the_batch, "pair"}}
-    pairs = {(line.batch_id, line.pair) for line in lines if line.key in stopped}
-    passing = [line for line in lines if (line.batch_id, line.pair) not in pairs]
-    if len(passing) == len(lines):
-        return first
-    keys = {line.key for line in passing}
-    kept = [row for row in first if (row.batch_id, row.line) not in keys and row.gate not in {*of_the_batch, "pair"}]
-    partners = [line for line in lines if line.key not in keys and line.key not in stopped]
-    kept += [Refusal(*line.key, "pair", "its pair is held back") for line in partners]
-    return kept + (refusals(passing, gather(warehouse, day, passing, session_on)) if passing else [])
+def note_states(warehouse: Warehouse, day: Day) -> None:
+    """Ask every broker with an open intent how it stands, and store what is new; done before anything is decided.
 
-
-def gather(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) -> Evidence:
-    """What the gates look at, read from the warehouse and the policy."""
-    gates = day.settings.portfolio.gates
-    unsound = warehouse.rows(
-        "SELECT source, kind, reason FROM core.source_status WHERE NOT is_sound AND kind IN ('activities', 'positions', 'prices')"
-    ).rows()
-    all_prices = "; ".join(reason for _, kind, reason in unsound if kind == "prices")
-    by_account = {source: reason for source, kind, reason in unsound if kind != "prices"}
-    accounts = day.settings.portfolio.accounts
-    broken = warehouse.rows(
-        "SELECT account_id, string_agg(security_id || ': broker ' || broker_quantity || ', ledger ' || ledger_quantity, '; ' "
-        "ORDER BY security_id) FROM core.breaks GROUP BY ALL"
-    )
-    moves = warehouse.rows(
-        "SELECT security_id, sessions_old, (price_usd / previous_usd - 1)::DOUBLE FROM core.latest_prices"
-    ).rows()
-    values = warehouse.rows(
-        "SELECT account_id, sum(usd)::DECIMAL(28, 6) FROM (SELECT account_id, value_usd AS usd FROM mart.positions "
-        "UNION ALL SELECT account_id, cash_usd FROM mart.cash) GROUP BY ALL"
-    )
-    account_value = dict(values.iter_rows())
-    cash = defaultdict(Decimal, warehouse.rows("SELECT account_id, cash_usd FROM mart.cash").iter_rows())
-    traded: dict[tuple[str, int], Decimal] = {}
-    so_far = Decimal(0)
-    for line in lines:
-        cash[line.account_id] += line.value_usd if line.side == "sell" else -line.value_usd
-        traded[line.key] = so_far
-        so_far += line.value_usd
-    return Evidence(
-        session_on=session_on,
-        is_stopped=(day.settings.home / "STOP").exists(),
-        do_not_trade=frozenset(gates.do_not_trade),
-        unsound={a.id: all_prices or by_account[a.id] for a in accounts if all_prices or a.id in by_account},
-        broken={account: f"unexplained difference: {what}" for account, what in broken.iter_rows()},
-        price_age={security: age for security, age, _ in moves},
-        price_move={security: move for security, _, move in moves},
-        max_price_age=gates.max_price_age_sessions,
-        max_price_move=gates.max_price_move,
-        account_value=account_value,
-        household_value=sum(account_value.values(), Decimal(0)),
-        max_order_weight=gates.max_order_weight,
-        max_daily_turnover=gates.max_daily_turnover,
-        cash_after=cash,
-        washed=_washed(warehouse, day, lines, session_on),
-        wash_limits=day.settings.portfolio.wash_limits,
-        turnover_before=traded,
-    )
-
-
-def _washed(warehouse: Warehouse, day: Day, lines: list[Line], session_on: date) -> dict[tuple[str, int], Effect]:
-    """The pre-trade check over the whole batch, every account together."""
-    is_deferred = {account.id: account.is_deferred for account in day.settings.portfolio.accounts}
-    proposed = [
-        Trade(
-            client_order_id(*line.key), line.account_id, line.security_id, line.side == "buy", nano_shares(line.quantity),
-            trade_cents(line.quantity, line.price_usd, Decimal(0)), line.session_on, None,
-            is_deferred[line.account_id], read_picks(line.lots),
+    An intent that the broker does not know when its time is over was never sent, and is not sent any more.
+    """
+    open_intents = _open_intents(warehouse)
+    faults = []
+    for account in day.settings.portfolio.accounts:
+        mine = {name: expires_at for name, of, expires_at in open_intents if of == account.id}
+        if not mine:
+            continue
+        try:
+            states = day.broker(account).order_states(_today_at(day, account))
+        except Unavailable as wrong:
+            faults.append((account.id, str(wrong)))
+            continue
+        known = set(
+            warehouse.rows("SELECT client_order_id, event, transaction_id FROM ledger.order_events").iter_rows()
         )
-        for line in lines
-    ]  # fmt: skip
-    told = known(warehouse, day, session_on).effects(proposed)
-    return {line.key: told[client_order_id(*line.key)] for line in lines}
+        meant = set(warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"])
+        new = {state[:3]: state for state in states if state.client_order_id in meant and state[:3] not in known}
+        there = {state.client_order_id for state in states} | {name for name, _, _ in known}
+        never = [
+            OrderState(name, "expired", "", Decimal(0), "never sent: its time is over")
+            for name, expires_at in mine.items()
+            if name not in there and day.now_at(account) >= expires_at
+        ]
+        with warehouse.transaction():
+            now, tick = day.clock.now(), timedelta(microseconds=1)  # in the broker's order: fills take lots in theirs
+            found = enumerate((*new.values(), *never))
+            warehouse.add("ledger.order_events", *((*state, now + place * tick) for place, state in found))
+    _say_unanswered(warehouse, day, faults)
+    warehouse.run(  # an order that the broker has took its lots with it, whoever noted that
+        "INSERT INTO ledger.lot_identifications SELECT client_order_id, any_value(lots), min(stored_at), "
+        "'the order itself, which names the lots', 'order', NULL FROM ledger.intents JOIN ledger.order_events AS e "
+        "USING (client_order_id) ANTI JOIN ledger.lot_identifications USING (client_order_id) "
+        "WHERE lots <> '' GROUP BY client_order_id HAVING count(*) FILTER (e.event <> 'rejected' AND e.note NOT LIKE 'never sent%') > 0"
+    )
 
 
-def _untouched(warehouse: Warehouse, lines: list[Line]) -> list[Line]:
-    """Lines that no gate has refused and no intent was stored for."""
-    touched = set(
+def _say_unanswered(warehouse: Warehouse, day: Day, faults: list[tuple[str, str]]) -> None:
+    """An account whose open orders nobody can tell takes no new ones."""
+    warehouse.run("DELETE FROM core.source_status WHERE kind = 'orders'")
+    rows = [
+        (account, "orders", day.as_of, 1, False, f"its open orders could not be asked for: {why}", "")
+        for account, why in faults
+    ]
+    warehouse.append("core.source_status", tables.core("source_status", rows))
+
+
+def _live(day: Day, lines: list[Line]) -> dict[str, Decimal]:
+    """What the lines of real brokers trade at now; nothing where the market has closes only."""
+    real = {
+        account.id for account in day.settings.portfolio.accounts if account.broker not in ("simulated", "statements")
+    }
+    symbols = sorted({line.security_id for line in lines if line.account_id in real})
+    try:
+        return {quote.security_id: quote.price_usd for quote in day.market().quotes(symbols)} if symbols else {}
+    except Unavailable:
+        return {}
+
+
+def _today_at(day: Day, account: Account) -> date:
+    """The date at a broker, New York."""
+    return day.now_at(account).replace(tzinfo=UTC).astimezone(NEW_YORK).date()
+
+
+def _open_intents(warehouse: Warehouse) -> list[tuple[str, str, datetime]]:
+    """Intents that have not ended, or of which fewer fills are known than they ended with."""
+    return warehouse.rows(
+        "SELECT i.client_order_id, b.account_id, b.expires_at FROM ledger.intents AS i JOIN ledger.batches AS b USING (batch_id) "
+        "LEFT JOIN ledger.order_events AS e USING (client_order_id) GROUP BY ALL "
+        "HAVING count(*) FILTER (list_contains($final, e.event)) = 0 OR coalesce(sum(e.quantity) FILTER (e.event = 'fill'), 0) "
+        "< coalesce(sum(e.quantity) FILTER (list_contains($final, e.event)), 0) ORDER BY 1",
+        final=list(FINAL),
+    ).rows()
+
+
+def _book_fills(warehouse: Warehouse, day: Day, session_on: date) -> None:
+    """Bring the transactions of fills that the ledger lacks, and book them. Each is booked once, however often it comes."""
+    lacking = dict(
         warehouse.rows(
-            "SELECT batch_id, line FROM ledger.refusals UNION SELECT batch_id, line FROM ledger.intents"
+            "SELECT b.account_id, count(*) FROM ledger.order_events AS e JOIN ledger.intents AS i USING (client_order_id) "
+            "JOIN ledger.batches AS b USING (batch_id) ANTI JOIN ledger.transactions AS t ON t.transaction_id = e.transaction_id "
+            "WHERE e.event = 'fill' GROUP BY ALL"
         ).iter_rows()
     )
-    return [line for line in lines if line.key not in touched]
+    until = session_on
+    brought = bool(  # a day that is booked again is booked without the fills of the session after it
+        warehouse.value(
+            "SELECT count(*) FROM ledger.transactions JOIN ledger.order_events USING (transaction_id) WHERE event = 'fill' "
+            "AND traded_on > (SELECT max(booked_to) FROM core.accounts) AND traded_on <= $until",
+            until=until,
+        )
+    )
+    for account in day.settings.portfolio.accounts:
+        broker = day.broker(account)
+        if account.id in lacking:
+            try:
+                _deliver(warehouse, day, broker, _today_at(day, account))
+            except Unavailable:  # its fills are booked by the pass that finds it there again
+                continue
+            brought = True
+            until = max(until, _today_at(day, account))
+        _tell_lots(warehouse, day, account, broker)
+    if brought:
+        with warehouse.transaction():
+            book(warehouse, day, until)
 
 
-def _is_auto(day: Day, line: Line) -> bool:
-    """What was decided as a dry run stays one, and an account that is set to dry run sends nothing any more."""
+def _deliver(warehouse: Warehouse, day: Day, broker: Broker, until: date) -> None:
+    """Activities and positions of one moment: a fill between the two would look like a break."""
+    for _ in range(3):
+        activities, positions = broker.activities(until), broker.positions(until)
+        if broker.activities(until).rows.equals(activities.rows):
+            break
+    store(warehouse, day, activities)
+    store(warehouse, day, positions)
+
+
+def _balances(warehouse: Warehouse, day: Day, accounts: set[str]) -> None:
+    """What real brokers say of the accounts that are to trade, now: buying power moves with every fill."""
+    for account in day.settings.portfolio.accounts:
+        if account.id in accounts and account.broker not in ("simulated", "statements"):
+            try:
+                store(warehouse, day, day.broker(account).balances(_today_at(day, account)))
+            except Unavailable:  # the orders will tell whether it is there
+                continue
+
+
+def _progress(warehouse: Warehouse) -> dict[tuple[str, int], Progress]:
+    rows = warehouse.rows(
+        """
+        SELECT i.batch_id, i.line, max(i.attempt) AS attempts,
+            coalesce(sum(e.quantity) FILTER (e.event = 'fill'), 0)::DECIMAL(28, 9) AS filled,
+            count(DISTINCT i.attempt) > count(*) FILTER (list_contains($final, e.event))
+                OR coalesce(sum(e.quantity) FILTER (list_contains($final, e.event)), 0)
+                > coalesce(sum(e.quantity) FILTER (e.event = 'fill'), 0) AS is_open,
+            count(*) FILTER (e.event = 'rejected') > 0 AS is_rejected,
+            max(i.stored_at) AS sent_at, max(e.known_at) FILTER (e.event = 'fill') AS filled_at
+        FROM ledger.intents AS i LEFT JOIN ledger.order_events AS e USING (client_order_id) GROUP BY ALL
+        """,
+        final=list(FINAL),
+    )
+    return {(row[0], row[1]): Progress(*row[2:]) for row in rows.iter_rows()}
+
+
+def _attempts(
+    day: Day, lines: list[Line], progress: dict[tuple[str, int], Progress], refused: set[tuple[str, int]]
+) -> list[Attempt]:
+    """What is left to send: lines that nothing was sent for, and those whose order ended before they were filled."""
+    accounts = {account.id: account for account in day.settings.portfolio.accounts}
+    begun = {_pair(line) for line in lines if progress.get(line.key, NOTHING).filled}
+    found = []
+    for line in lines:
+        made = progress.get(line.key, NOTHING)
+        if made.is_open or made.is_rejected or made.attempts >= day.settings.portfolio.orders.attempts:
+            continue
+        if line.key in refused or not (account := accounts.get(line.account_id)):
+            continue
+        step = WHOLE if account.shares == "whole" else FRACTION
+        wanted = line.quantity
+        if line.side == "buy" and (share := _sold(day, line, lines, progress)) < 1:
+            wanted = (wanted * share).quantize(step, ROUND_DOWN)
+        left = wanted - made.filled
+        if line.side == "buy" and account.shares == "whole":
+            left = left.quantize(WHOLE, ROUND_DOWN)
+        if left > 0:
+            lots = first_picks(rest_of_picks(line.lots, made.filled), left)
+            found.append(
+                Attempt(
+                    line._replace(quantity=left, lots=lots),
+                    made.attempts + 1,
+                    made.attempts > 0 and _pair(line) in begun,
+                )
+            )
+    return found
+
+
+def _sold(day: Day, buy: Line, lines: list[Line], progress: dict[tuple[str, int], Progress]) -> Decimal:
+    """The part of a pair's sales that its purchase may replace now: all of it while they can still be filled in full."""
+    sales = [line for line in lines if _pair(line) == _pair(buy) and line.side == "sell"]
+    made = [progress.get(line.key, NOTHING) for line in sales]
+    most = day.settings.portfolio.orders.attempts
+    if not any(one.is_rejected or (one.attempts >= most and not one.is_open) for one in made):
+        return Decimal(1)
+    worth = sum((line.value_usd for line in sales), Decimal(0))
+    done = sum(
+        (min(one.filled, line.quantity) * line.price_usd for line, one in zip(sales, made, strict=True)), Decimal(0)
+    )
+    return done / worth if worth else Decimal(1)
+
+
+def _may_send(day: Day, line: Line) -> bool:
+    """What was decided as a dry run stays one, and an account that is set to another mode sends nothing of it any more."""
     account = next(account for account in day.settings.portfolio.accounts if account.id == line.account_id)
-    return line.mode == account.orders == "auto"
+    return line.mode == account.orders != "dry_run"
+
+
+def _affordable(
+    warehouse: Warehouse, day: Day, lines: list[Line], passing: list[Attempt]
+) -> tuple[list[Attempt], list[Refusal]]:
+    """Sales, and the purchases that the cash at hand pays for; the others wait for the proceeds.
+
+    A simulated broker fills all of a session's orders at once: there the proceeds count already.
+    """
+    accounts = {account.id: account for account in day.settings.portfolio.accounts}
+    at_hand: dict[str, Decimal] = defaultdict(
+        Decimal, warehouse.rows("SELECT account_id, cash_usd FROM mart.cash").iter_rows()
+    )
+    for account_id, worth in warehouse.rows(
+        "SELECT b.account_id, sum((i.quantity - coalesce(f.filled, 0)) * coalesce(i.limit_usd, l.price_usd))::DECIMAL(28, 6) "
+        "FROM ledger.intents AS i JOIN ledger.batches AS b USING (batch_id) JOIN ledger.batch_lines AS l USING (batch_id, line) "
+        "LEFT JOIN (SELECT client_order_id, sum(quantity) AS filled FROM ledger.order_events WHERE event = 'fill' GROUP BY ALL) AS f "
+        "USING (client_order_id) WHERE l.side = 'buy' AND i.client_order_id NOT IN "
+        "(SELECT client_order_id FROM ledger.order_events WHERE list_contains($final, event)) GROUP BY ALL",
+        final=list(FINAL),
+    ).iter_rows():
+        at_hand[account_id] -= worth
+    sales = {_pair(line) for line in lines if line.side == "sell"}
+    ready, poor = [], []
+    for attempt in passing:
+        line = attempt.line
+        if line.side == "sell":
+            ready.append(attempt)
+            if accounts[line.account_id].broker == "simulated":
+                at_hand[line.account_id] += line.value_usd
+    for attempt in (a for a in passing if a.line.side == "buy"):
+        line = attempt.line
+        if _pair(line) in sales and line.value_usd > at_hand[line.account_id]:
+            short = line.value_usd - at_hand[line.account_id]
+            poor.append(Refusal(*line.key, "proceeds", f"waits for ${short:,.2f} of the sale that it replaces"))
+            continue
+        at_hand[line.account_id] -= line.value_usd
+        ready.append(attempt)
+    return ready, poor
+
+
+def _intent(day: Day, attempt: Attempt) -> tuple:
+    """A row of ledger.intents."""
+    line, policy = attempt.line, day.settings.portfolio.orders
+    account = next(account for account in day.settings.portfolio.accounts if account.id == line.account_id)
+    live = (day.quotes or {}).get(line.security_id)
+    rate = policy.collar_rate if live else policy.overnight_collar_rate
+    limit = None if attempt.at_market else collar(line.side, live or line.price_usd, Decimal(str(rate)))
+    is_notional = line.side == "buy" and account.shares == "notional"
+    notional = (line.quantity * (live or line.price_usd)).quantize(CENT, ROUND_HALF_UP) if is_notional else None
+    lots = line.lots if account.relief == "on_order" else ""
+    return attempt.name, *line.key, attempt.number, line.quantity, limit, notional, lots, day.clock.now()
 
 
 def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
-    """Send every intent that the broker has not answered yet, sells first; no replacement for what could not be sold."""
-    answered = set(warehouse.rows("SELECT DISTINCT client_order_id FROM ledger.order_events")["client_order_id"])
-    meant = set(warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"])
-    unsold = set(
-        warehouse.rows(
-            "SELECT i.batch_id, l.pair FROM ledger.intents AS i JOIN ledger.batch_lines AS l USING (batch_id, line) "
-            "JOIN ledger.order_events AS e USING (client_order_id) WHERE e.event = 'rejected' AND l.side = 'sell'"
-        ).iter_rows()
+    """Send every intent of the session that the broker has not answered yet, sells first."""
+    meant = warehouse.rows(
+        "SELECT batch_id, line, client_order_id, quantity, limit_usd, notional_usd, lots FROM ledger.intents "
+        "ANTI JOIN ledger.order_events USING (client_order_id)"
     )
+    unanswered = {(row[0], row[1]): row[2:] for row in meant.iter_rows()}
+    progress = _progress(warehouse)
     brokers = {account.id: day.broker(account) for account in day.settings.portfolio.accounts}
-    answers: list[tuple[Line, OrderState]] = []
-    waiting: set[tuple[str, int]] = set()  # pairs of a broker that is down: they are sent by the next run
-    try:
-        for line in sorted(lines, key=lambda line: line.side == "buy"):
-            name = client_order_id(*line.key)
-            if name not in meant or name in answered or (line.batch_id, line.pair) in waiting:
-                continue
-            try:
-                answers.append((line, _placed(brokers[line.account_id], day, line, name, unsold)))
-            except Unavailable:
-                waiting.add((line.batch_id, line.pair))
-    finally:  # what was sent is noted, whatever stopped the rest
-        identified = [line for line, state in answers if _goes_along(day, line) and state.event == "accepted"]
-        with warehouse.transaction():
-            warehouse.add("ledger.order_events", *((*state, _now()) for _, state in answers))
-            warehouse.add(
-                "ledger.lot_identifications",
-                *(
-                    (
-                        client_order_id(*line.key),
-                        line.lots,
-                        _now(),
-                        "the order itself, which names the lots",
-                        "order",
-                        None,
-                    )
-                    for line in identified
-                ),
-            )
-
-
-def _placed(broker: Broker, day: Day, line: Line, name: str, unsold: set[tuple[str, int]]) -> OrderState:
-    """Place a line's order; `unsold` are the pairs whose sale was rejected, and learns of one more."""
-    quantity = Decimal(f"{line.quantity.normalize():f}")
-    pair = line.batch_id, line.pair
-    try:
-        if line.side == "buy" and pair in unsold:
-            raise OrderRejected("not sent: the sale that it replaces was rejected")
-        lots = line.lots if _goes_along(day, line) else ""
-        return broker.place_order(Order(name, line.side, line.security_id, quantity, lots, day.as_of))
-    except OrderRejected as words:
-        if line.side == "sell":
-            unsold.add(pair)
-        return OrderState(name, "rejected", "", str(words))
-
-
-def _book_fills(warehouse: Warehouse, day: Day, session_on: date) -> set[str]:
-    """Bring fills into raw and the ledger's events, each once however often it arrives; every order that was filled."""
-    known = set(warehouse.rows("SELECT client_order_id, event, transaction_id FROM ledger.order_events").iter_rows())
-    meant = set(warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"])
-    done: set[str] = set()
-    for account in day.settings.portfolio.accounts:
-        broker = day.broker(account)
-        try:
-            states = broker.order_states(session_on)
-            filled = [s for s in states if s.event == "filled" and s.client_order_id in meant]
-            new = [state for state in filled if state[:3] not in known]
-            _tell_lots(warehouse, day, account, broker, filled)
-            delivered = [broker.activities(session_on), broker.positions(session_on)] if new else []
-        except Unavailable:  # its fills are booked by the run that finds it there again
+    waiting: set[tuple[str, int]] = set()  # pairs of a broker that is down: they are sent by a later pass
+    unsold = {_pair(line) for line in lines if line.side == "sell" and _came_to_nothing(day, progress.get(line.key))}
+    for line in sorted(lines, key=lambda line: line.side == "buy"):
+        pair = _pair(line)
+        if line.key not in unanswered or pair in waiting or line.account_id not in brokers:
             continue
-        for delivery in delivered:
-            store(warehouse, day, delivery)
-        warehouse.add("ledger.order_events", *((*state, _now()) for state in new))
-        done |= {state.client_order_id for state in filled}
-    return done
+        name, quantity, limit, notional, lots = unanswered[line.key]
+        order = Order(name, line.side, line.security_id, _plain(quantity), lots, day.as_of, limit, notional)
+        try:
+            if line.side == "buy" and pair in unsold:
+                raise OrderRejected("not sent: the sale that it replaces was rejected")
+            state = brokers[line.account_id].place_order(order)
+        except OrderRejected as words:
+            if line.side == "sell":
+                unsold.add(pair)
+            state = OrderState(name, "rejected", "", Decimal(0), str(words))
+        except Unavailable:
+            waiting.add(pair)
+            continue
+        if state.event != "rejected":  # it was there already, perhaps filled: its states tell of its fills
+            state = state._replace(event="accepted", transaction_id="", quantity=Decimal(0))
+        warehouse.add("ledger.order_events", (*state, day.clock.now()))
 
 
-def _goes_along(day: Day, line: Line) -> bool:
-    """Do the line's lots go with its order? Else the broker takes them after the fill, or not at all."""
-    account = next(account for account in day.settings.portfolio.accounts if account.id == line.account_id)
-    return bool(line.lots) and account.relief == "on_order"
+def _came_to_nothing(day: Day, made: Progress | None) -> bool:
+    """A sale that was rejected, or ended without a share sold and is not tried again."""
+    if made is None or made.is_open or made.filled:
+        return False
+    return made.is_rejected or made.attempts >= day.settings.portfolio.orders.attempts
 
 
-def _tell_lots(warehouse: Warehouse, day: Day, account: Account, broker: Broker, filled: list[OrderState]) -> None:
+def _cancel(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
+    """Cancel what is worked when trading is stopped, and what keeps a pair on one leg for too long: it is tried at the market."""
+    policy = day.settings.portfolio
+    stopped = bool(day.stopped) or (day.settings.home / "STOP").exists()
+    progress = _progress(warehouse)
+    begun: dict[tuple[str, int], datetime] = {}  # since when a pair stands on one leg
+    for line in lines:
+        if filled_at := progress.get(line.key, NOTHING).filled_at:
+            begun[_pair(line)] = min(filled_at, begun.get(_pair(line), filled_at))
+    lapse = timedelta(minutes=policy.orders.max_lapse_minutes)
+    accounts = {account.id: account for account in policy.accounts}
+    for line in lines:
+        made = progress.get(line.key, NOTHING)
+        account = accounts.get(line.account_id)
+        if not made.is_open or made.sent_at is None or account is None or account.broker == "simulated":
+            continue
+        since = begun.get(_pair(line))
+        is_late = (
+            since is not None
+            and made.attempts < policy.orders.attempts
+            and day.clock.now() - max(since, made.sent_at) > lapse
+        )
+        if stopped or is_late:
+            try:
+                day.broker(account).cancel_order(client_order_id(*line.key, made.attempts))
+            except (Unavailable, OrderRejected):  # how it ended is asked for; a later pass tries again
+                continue
+    if any(made.is_open for made in progress.values()):
+        note_states(warehouse, day)
+
+
+def _tell_lots(warehouse: Warehouse, day: Day, account: Account, broker: Broker) -> None:
     """Tell a broker that takes lots after the trade those of its fills; what it does not take any more stays untold."""
     if account.relief != "after_trade":
         return
-    waiting = dict(
-        warehouse.rows(
-            "SELECT i.client_order_id, l.lots FROM ledger.intents AS i JOIN ledger.batch_lines AS l USING (batch_id, line) "
-            "ANTI JOIN ledger.lot_identifications AS t ON t.client_order_id = i.client_order_id "
-            "WHERE l.side = 'sell' AND l.lots <> ''"
-        ).iter_rows()
+    waiting = warehouse.rows(
+        "SELECT i.client_order_id, l.lots, i.quantity, coalesce(sum(p.quantity), 0)::DECIMAL(28, 9) AS before "
+        "FROM ledger.intents AS i JOIN ledger.batches AS b USING (batch_id) JOIN ledger.batch_lines AS l USING (batch_id, line) "
+        "LEFT JOIN ledger.intents AS q ON q.batch_id = i.batch_id AND q.line = i.line AND q.attempt < i.attempt "
+        "LEFT JOIN ledger.order_events AS p ON p.client_order_id = q.client_order_id AND p.event = 'fill' "
+        "ANTI JOIN ledger.lot_identifications AS t ON t.client_order_id = i.client_order_id "
+        "WHERE b.account_id = $account AND l.side = 'sell' AND l.lots <> '' "
+        "AND i.client_order_id IN (SELECT client_order_id FROM ledger.order_events WHERE event IN ('filled', 'canceled', 'expired') "
+        "AND quantity > 0) GROUP BY ALL",
+        account=account.id,
     )
-    for state in filled:
-        if not (lots := waiting.get(state.client_order_id)):
-            continue
+    for name, lots, quantity, before in waiting.iter_rows():
+        own = first_picks(rest_of_picks(lots, before), quantity)
         try:
-            at, until = broker.tell_lots(state.client_order_id, lots, day.as_of)
-        except OrderRejected:
+            at, until = broker.tell_lots(name, own, day.as_of)
+        except (OrderRejected, Unavailable):
             continue
         warehouse.add(
-            "ledger.lot_identifications",
-            (state.client_order_id, lots, _utc(at), "the broker took them", "after trade", _utc(until)),
+            "ledger.lot_identifications", (name, own, _utc(at), "the broker took them", "after trade", _utc(until))
         )
+
+
+def _plain(quantity: Decimal) -> Decimal:
+    return Decimal(f"{quantity.normalize():f}")
 
 
 def _utc(new_york: datetime) -> datetime:
     return new_york.replace(tzinfo=NEW_YORK).astimezone(UTC).replace(tzinfo=None)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

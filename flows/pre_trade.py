@@ -13,7 +13,8 @@ from flows.day import Day
 from transforms import tables
 from transforms.exact import nano_shares, shares, trade_cents, usd
 from transforms.harvest.benefit import rates
-from transforms.lots.check import Effect, Year, effects
+from transforms.lots.ahead import Ahead
+from transforms.lots.check import Effect, Year
 from transforms.lots.coming import Plan, coming
 from transforms.lots.groups import united
 from transforms.lots.rules import Rules, purchase_replaces
@@ -32,23 +33,28 @@ class Known(NamedTuple):
     year: Year
     identical: dict[str, str]
     cautious: dict[str, str]
+    ahead: Ahead
 
     def effects(self, proposed: Iterable[Trade]) -> dict[str, Effect]:
         """What each trade of a batch would do, the whole batch together."""
-        return effects(self.events, proposed, self.coming, self.rules, self.year, self.identical, self.cautious)
+        return self.ahead.effects(proposed)
 
 
 def known(warehouse: Warehouse, day: Day, on: date) -> Known:
-    """Everything that a sale on a day could have to do with, from the ledger, the plans and the open orders."""
+    """Everything that a sale on a day could have to do with, from the ledger, the plans and the open orders.
+
+    The ledger counts as far as the books reach: with the day's own fills where those were booked. A plan in dollars is
+    taken at the last close, whatever a security trades at now.
+    """
     policy = day.settings.portfolio
     law = wash_rules(on, policy.law_policy)
-    events, _ = ledger_events(warehouse, day, day.as_of)
+    booked_to = warehouse.value("SELECT max(booked_to) FROM core.accounts")
+    events, _ = ledger_events(warehouse, day, booked_to or day.as_of)
     prices = dict(warehouse.rows("SELECT security_id, price_usd FROM core.latest_prices").iter_rows())
     trades, unsized = coming(_plans(warehouse, day, law, on), on + timedelta(days=law.window_days), prices)
-    return Known(
-        [*events], [*trades, *_open_orders(warehouse, day, law)], unsized, law, _year(warehouse, day, on), policy.groups,
-        policy.cautious_groups,
-    )  # fmt: skip
+    to_come, year = [*trades, *_open_orders(warehouse, day, law)], _year(warehouse, day, on)
+    ahead = Ahead(events, to_come, law, year, policy.groups, policy.cautious_groups, on)
+    return Known([*events], to_come, unsized, law, year, policy.groups, policy.cautious_groups, ahead)
 
 
 def show(warehouse: Warehouse, seen: Known) -> None:
@@ -129,11 +135,14 @@ def _last_dividend(warehouse: Warehouse, account_id: str, security_id: str) -> D
 def _open_orders(warehouse: Warehouse, day: Day, law: Rules) -> list[Trade]:
     """Orders to buy that were sent or are about to be, and may still be filled: a batch expires with its session."""
     rows = warehouse.rows(
-        "SELECT i.client_order_id, b.account_id, l.security_id, l.quantity, l.price_usd, b.session_on "
+        "SELECT i.client_order_id, b.account_id, l.security_id, "
+        "(i.quantity - coalesce(sum(e.quantity) FILTER (e.event = 'fill'), 0))::DECIMAL(28, 9), l.price_usd, b.session_on "
         "FROM ledger.intents AS i JOIN ledger.batches AS b USING (batch_id) "
-        "JOIN ledger.batch_lines AS l USING (batch_id, line) "
-        "WHERE l.side = 'buy' AND b.session_on > $as_of AND i.client_order_id NOT IN "
-        "(SELECT client_order_id FROM ledger.order_events WHERE event IN ('filled', 'rejected')) ORDER BY 1",
+        "JOIN ledger.batch_lines AS l USING (batch_id, line) LEFT JOIN ledger.order_events AS e USING (client_order_id) "
+        "WHERE l.side = 'buy' AND b.session_on > $as_of "
+        "GROUP BY i.client_order_id, b.account_id, l.security_id, i.quantity, l.price_usd, b.session_on "
+        "HAVING count(*) FILTER (e.event IN ('filled', 'canceled', 'expired', 'rejected')) = 0 "
+        "AND i.quantity > coalesce(sum(e.quantity) FILTER (e.event = 'fill'), 0) ORDER BY 1",
         as_of=day.as_of,
     )
     accounts = {account.id: account for account in day.settings.portfolio.accounts}

@@ -46,6 +46,7 @@ def _filed(warehouse: Warehouse, year: int) -> dict[str, pl.DataFrame]:
     return {
         "form_8949": form_8949(sales, year),
         "broker_differs": of_year("mart.broker_differs", "year", "sold_on, trade_id, slice"),
+        "lot_identifications": of_year("mart.lot_identifications", "year(sold_on)", "sold_on, trade_id"),
         "schedule_d": of_year("core.schedule_d", "year", "line").sort(pl.col("line").replace_strict(_ORDER)),
         "schedule_c": business.sort(by_line, "schedule_c_line", "category", nulls_last=True),
         "expenses": of_year("core.expenses", "year(posted_on)", "posted_on, bank_id, bank_line_id"),

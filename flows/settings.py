@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from flows.connectors.formats.column_map import MARKUP, OWN, ColumnMap, shipped
 from transforms.lots.check import Limits
 from transforms.lots.tiers import merged
 from transforms.model import DEFERRED, TAXABLE
@@ -40,11 +41,72 @@ class Household(_Frozen):
     linked: bool  # true: every account is under [[accounts]]; false lowers the confidence, visibly ([[unlinked]])
 
 
+KeyName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$")]  # a name, never the key itself
+
+
+class Alpaca(_Frozen):
+    """How an account at Alpaca is reached. Its keys are in the environment or in Prefect Secret blocks, never here."""
+
+    key_name: KeyName = (
+        "ALPACA"  # ALPACA_API_KEY and ALPACA_SECRET_KEY, or the blocks alpaca-api-key and alpaca-secret-key
+    )
+    paper: bool = True
+
+
+class Ibkr(_Frozen):
+    """How an account at Interactive Brokers is reached: a gateway on this machine, and Flex statements."""
+
+    host: str = "127.0.0.1"
+    port: int = 4002  # the gateway's paper port; 4001 is live
+    client_id: Annotated[int, Field(ge=1)] = 1
+    account: str = ""  # the broker's own number; empty where the login has one account
+    flex_query: str = (
+        ""  # id of the Flex query that tells activities; its token is IBKR_FLEX_TOKEN or the block ibkr-flex-token
+    )
+    patience_seconds: Annotated[float, Field(gt=0)] = 8  # so long a gateway may stay silent while it is connected to
+
+
+class AlpacaPrices(_Frozen):
+    """Prices by Alpaca, live ones too. `feed`: iex is free, sip is every exchange."""
+
+    key_name: KeyName = "ALPACA"
+    feed: Literal["iex", "sip", "delayed_sip"] = "iex"
+
+
 class Prices(_Frozen):
-    source: Literal["skfolio", "folder"]
+    source: Literal["skfolio", "folder", "alpaca", "ibkr"]
     folder: str | None = None
+    alpaca: AlpacaPrices = AlpacaPrices()
+    ibkr: Ibkr = Ibkr()
     securities: str | None = None
     replay_from: date | None = None  # prices that end in the past: the first run works on this day, see clock.py
+
+
+Bps = Annotated[Decimal, Field(ge=0, lt=5000, decimal_places=4)]
+Dollars = Annotated[Decimal, Field(ge=0, decimal_places=6)]
+
+
+class Simulation(_Frozen):
+    """What a trade costs at the simulated broker, and how much of it fills. Left out: nothing, and all of it at once."""
+
+    slippage_bps: Bps = Decimal(0)  # of the close, against the trade
+    impact_bps: Bps = Decimal(0)  # the same for a trade as large as the session's volume; a smaller one in proportion
+    commission_order_usd: Dollars = Decimal(0)  # an order
+    commission_share_usd: Dollars = Decimal(0)  # a share
+    commission_min_usd: Dollars = Decimal(0)  # of an order that is filled at all
+    commission_max_usd: Dollars | None = None  # of an order
+    volume_share: Annotated[Decimal, Field(gt=0, le=1)] | None = None  # an order fills so much of a session's volume
+    least_fill: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)  # a session fills a part between this and all of it
+    dividends: Literal["feed", "derived", "none"] = "feed"  # by the market's corporate actions, or its adjusted closes
+    buying_power: Literal["unlimited", "cash"] = "unlimited"  # cash: a purchase beyond it is rejected
+
+    @model_validator(mode="after")
+    def _one_commission(self) -> "Simulation":
+        if self.commission_order_usd and self.commission_share_usd:
+            raise ValueError("commission_order_usd or commission_share_usd, not both")
+        if self.commission_max_usd is not None and self.commission_max_usd < self.commission_min_usd:
+            raise ValueError("commission_max_usd is below commission_min_usd")
+        return self
 
 
 class Account(_Frozen):
@@ -52,25 +114,39 @@ class Account(_Frozen):
     name: str
     type: str
     owner: Literal["self", "spouse", "joint"]
-    broker: Literal["simulated", "statements"]
+    broker: Literal["simulated", "statements", "alpaca", "ibkr"]
     relief: Literal["fifo_only", "on_order", "after_trade", "average"] = "fifo_only"
     method: Literal["fifo", "lifo", "hifo", "lowest_tax"] | None = None  # the lots that we intend, see `intends`
     standing: Literal["fifo", "lifo", "hifo"] = "fifo"  # what the broker is told once and for all
     standing_since: date | None = None
     identify_by: time = time(20, 30)  # after_trade: until when the broker takes the lots, New York, on the trade day
-    activities: str
-    positions: str | None = None  # statements only: the file that says what is held, and how far it speaks
+    activities: str | None = None  # statements: the file, or files ("schwab/*.csv"); simulated: its history
+    positions: str | None = None  # statements: the file that says what is held, and how far it speaks
+    format: str = "thresher"  # statements: whose export it is, or a name of [formats]
+    number: str = ""  # statements: the broker's own number, or its last digits, where the files tell of several
+    alpaca: Alpaca = Alpaca()
+    ibkr: Ibkr = Ibkr()
+    simulation: Simulation = Simulation()
+    shares: Literal["whole", "fractional", "notional"] = (
+        "fractional"  # what it takes: notional, purchases in dollars too
+    )
     max_age_days: Annotated[int, Field(ge=1)] = 5
-    mode: Literal["dry_run", "auto"] | None = None
+    mode: Literal["dry_run", "approve", "auto"] | None = None
     can_hold: tuple[str, ...] = ()  # the securities it can hold; empty: any
 
     @model_validator(mode="after")
     def _known_type(self) -> "Account":
         if self.type not in DEFERRED | TAXABLE:
             raise ValueError(f"type {self.type!r} is not one of {', '.join(sorted(DEFERRED | TAXABLE))}")
-        if (self.broker == "statements") != (self.positions is not None):
+        if (self.broker in ("simulated", "statements")) != (self.activities is not None):
+            raise ValueError("activities names a file where broker is simulated or statements, and only there")
+        if self.broker != "statements" and self.positions is not None:
             raise ValueError("positions names a file where broker is statements, and only there")
-        if self.broker == "statements" and self.mode == "auto":
+        if self.broker == "statements" and self.format == "thresher" and self.positions is None:
+            raise ValueError("positions is missing: the file that says what is held, and how far the statements speak")
+        if self.broker != "simulated" and self.simulation != Simulation():
+            raise ValueError("simulation is for an account whose broker is simulated")
+        if self.broker == "statements" and self.mode not in (None, "dry_run"):
             raise ValueError("an account known by its statements takes no orders: leave mode out")
         if (self.standing != "fifo") != (self.standing_since is not None):
             raise ValueError("standing and standing_since go together: the order, and the day from which it stands")
@@ -146,7 +222,9 @@ class Future(_Frozen):
 
 class Bank(_Frozen):
     id: str
-    lines: str
+    lines: str  # the file, or files ("bank/*.qfx")
+    format: str = "thresher"  # whose export it is, or a name of [formats]
+    number: str = ""  # the account's number, or its last digits, where the files tell of several
     max_age_days: Annotated[int, Field(ge=1)] = 10
 
 
@@ -172,15 +250,62 @@ class Risk(_Frozen):
     risk_free_rate: float = 0.02
 
 
+class Sleeve(_Frozen):
+    """A part of the portfolio, and the one method that trades it besides harvests and a person's own orders."""
+
+    name: str
+    method: str  # none, or a method that proposes: see METHODS in decide.py
+    accounts: tuple[str, ...] = ()  # empty: all
+    securities: tuple[str, ...] = ()  # empty: all
+    harvest: bool = True
+
+
+class Orders(_Frozen):
+    """How a decision is carried out at a broker."""
+
+    collar_rate: Fraction = 0.02  # the limit of an order, away from a live price
+    overnight_collar_rate: Fraction = 0.10  # the same, away from the close that it was decided on
+    attempts: Annotated[int, Field(ge=1)] = 2  # an order that ended unfilled is tried so often, in its session
+    max_lapse_minutes: Annotated[int, Field(ge=0)] = 10  # a sale is filled, its replacement not: then at the market
+    poll_seconds: Annotated[int, Field(ge=1)] = 5
+    work_minutes: Annotated[int, Field(ge=0)] = 30  # so long the final flow waits for fills
+
+
+class Intraday(_Frozen):
+    """Scans of live prices in market hours."""
+
+    max_quote_age_minutes: Annotated[int, Field(ge=1)] = 20  # an older price is none
+    again_at_growth: Annotated[Decimal, Field(ge=0)] = Decimal("0.25")  # of a loss that was decided on today
+
+
+class AccountGates(_Frozen):
+    """What an account may do; left out, it is a cash account."""
+
+    is_margin: bool = False  # it may borrow, and its broker may count day trades
+    may_short: bool = False
+    max_leverage: Annotated[Decimal, Field(gt=0)] = Decimal(1)  # gross exposure to equity
+    intraday_margin_from: date | None = None  # when its broker stopped counting day trades; None: nobody said
+
+
 class Gates(_Frozen):
+    """What no order may pass; docs/gates.md says what each limit is for."""
+
     max_order_weight: Fraction = 0.10  # of the account
+    max_position_weight: Fraction = 0.50  # of the household, in one security, after a purchase
+    max_volume_rate: Fraction = 0.01  # of a day's volume, mean of 20 sessions
     max_daily_turnover: Fraction = 0.25  # of the household
+    max_daily_short_gain_usd: Annotated[Decimal, Field(ge=0)] | None = Decimal(1000)  # that a day's sales realise
+    max_daily_long_gain_usd: Annotated[Decimal, Field(ge=0)] | None = Decimal(10_000)
     max_price_age_sessions: Annotated[int, Field(ge=0)] = 1
     max_price_move: Fraction = 0.35  # a larger move in one session is not believed
     max_washed_usd: Annotated[Decimal, Field(ge=0)] = Decimal(50)  # of loss that a trade may wash: this much,
     max_washed_rate: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.02")  # or this part of it, whichever is more
     max_permanent_usd: Annotated[Decimal, Field(ge=0)] = Decimal(50)  # of it that may be lost for good
     do_not_trade: tuple[str, ...] = ()
+    accounts: dict[str, AccountGates] = {}  # by the id of [[accounts]]
+
+    def of(self, account_id: str) -> AccountGates:
+        return self.accounts.get(account_id, AccountGates())
 
 
 class ExpenseRule(_Frozen):
@@ -198,17 +323,22 @@ class Portfolio(_Frozen):
     prices: Prices
     accounts: tuple[Account, ...] = Field(min_length=1)
     banks: tuple[Bank, ...] = ()
+    formats: dict[str, ColumnMap] = {}  # exports of your own: docs/statements.md
     unlinked: tuple[Unlinked, ...] = ()
     future: tuple[Future, ...] = ()
     identical: dict[str, str] = {}  # the same security, its share classes, and what the household says is one
     same_index: dict[str, str] = {}  # fund -> its index
     law_policy: dict[str, str] = {}  # answers to the open questions of sql/law/policy.csv, as its values are written
     targets: dict[str, Fraction] = {}
+    sleeves: tuple[Sleeve, ...] = ()  # the first that holds an account and a security is theirs
+    rank: tuple[str, ...] = ("hand", "harvest")  # of methods that want opposite things
     bands: Bands = Bands()
     harvest: Harvest = Harvest()
     replacement: Replacement = Replacement()
     risk: Risk = Risk()
     gates: Gates = Gates()
+    orders: Orders = Orders()
+    intraday: Intraday = Intraday()
     expenses: Expenses = Expenses()
 
     @property
@@ -238,11 +368,19 @@ class Portfolio(_Frozen):
         ids += [account.name for account in self.unlinked]
         if repeated := {name for name in ids if ids.count(name) > 1}:
             raise ValueError(f"ids must differ; repeated: {', '.join(sorted(repeated))}")
+        known_formats = {*MARKUP, *shipped(), *self.formats, OWN}
+        said_formats = {account.format for account in self.accounts} | {bank.format for bank in self.banks}
+        if unknown := said_formats - known_formats:
+            raise ValueError(
+                f"format {', '.join(sorted(unknown))} is not known; one of {', '.join(sorted(known_formats))}"
+            )
         if self.unlinked and self.household.linked:
             raise ValueError("household.linked is true, and [[unlinked]] names accounts that are not: set it to false")
         known = {account.id for account in self.accounts} | {account.name for account in self.unlinked}
         if unknown := {future.account for future in self.future} - known:
             raise ValueError(f"[[future]] names accounts that are not listed: {', '.join(sorted(unknown))}")
+        if unknown := set(self.gates.accounts) - {account.id for account in self.accounts}:
+            raise ValueError(f"[gates.accounts] names accounts that are not listed: {', '.join(sorted(unknown))}")
         if self.targets and abs(sum(self.targets.values()) - 1) > 1e-9:
             raise ValueError(f"targets must add up to 1, they add up to {sum(self.targets.values()):.4f}")
         return self

@@ -127,9 +127,12 @@ def _alerts(warehouse: Warehouse) -> list[str]:
         *_lines(
             warehouse,
             "SELECT format('{}: the broker says {} {}, the ledger {}; {}', account_id, "
-            "rtrim(rtrim(broker_quantity::VARCHAR, '0'), '.'), security_id, "
-            "rtrim(rtrim(ledger_quantity::VARCHAR, '0'), '.'), guess) FROM core.breaks ORDER BY 1",
+            "rtrim(rtrim(broker_quantity::VARCHAR, '0'), '.'), "
+            "CASE WHEN kind IN ('shares', 'cash') THEN security_id ELSE kind || ' of ' || security_id END, "
+            "rtrim(rtrim(ledger_quantity::VARCHAR, '0'), '.'), guess) FROM core.breaks WHERE NOT is_explained ORDER BY 1",
         ),
+        *_lines(warehouse, "SELECT format('{}, {}: {}', account_id, security_id, text) FROM core.alerts ORDER BY 1"),
+        *_lines(warehouse, "SELECT warning FROM core.source_status WHERE warning <> '' ORDER BY 1"),
         *_lines(
             warehouse,
             "SELECT format('{} is {:.1f} points off its target of {:.0f} %', asset_class, drift * 100, target_weight * 100) "

@@ -35,24 +35,35 @@ def _harvests(warehouse: Warehouse, day: Day) -> list[tuple]:
     household = day.settings.portfolio.household
     sold = warehouse.rows(
         """
-        SELECT i.client_order_id, b.account_id, s.security_id, r.security_id, d.sold_on,
-            -sum(d.gain_usd) FILTER (d.term = 'short'), -sum(d.gain_usd) FILTER (d.term = 'long'), sum(d.adjustment_usd),
-            any_value(g.short_gain), any_value(g.long_gain)
-        FROM ledger.intents AS i
-        JOIN ledger.batches AS b USING (batch_id)
-        JOIN ledger.batch_lines AS s ON s.batch_id = i.batch_id AND s.line = i.line AND s.side = 'sell'
-        JOIN ledger.batch_lines AS r ON r.batch_id = i.batch_id AND r.pair = s.pair AND r.side = 'buy'
-        JOIN ledger.order_events AS e ON e.client_order_id = i.client_order_id AND e.event = 'filled'
-        JOIN core.disposals AS d ON d.trade_id = e.transaction_id
-        LEFT JOIN ledger.intents AS ri ON ri.batch_id = r.batch_id AND ri.line = r.line
-        LEFT JOIN ledger.order_events AS re ON re.client_order_id = ri.client_order_id AND re.event = 'filled'
-        LEFT JOIN (
+        WITH fills AS (
+            SELECT i.batch_id, i.line, i.client_order_id, e.transaction_id
+            FROM ledger.intents AS i JOIN ledger.order_events AS e USING (client_order_id) WHERE e.event = 'fill'
+        ), ladder AS (
             SELECT lot_id, sum(gain_usd) FILTER (term_today = 'short') AS short_gain,
                 sum(gain_usd) FILTER (term_today = 'long') AS long_gain
             FROM mart.lot_ladder GROUP BY lot_id
-        ) AS g ON g.lot_id = re.transaction_id
-        GROUP BY ALL
-        ORDER BY d.sold_on, i.client_order_id
+        ), bought AS (  -- a pair may hold several purchases, and each may be filled in parts
+            SELECT l.batch_id, l.pair, string_agg(DISTINCT l.security_id, ', ') AS security_id,
+                sum(g.short_gain) AS short_gain, sum(g.long_gain) AS long_gain
+            FROM ledger.batch_lines AS l
+            LEFT JOIN fills AS f USING (batch_id, line)
+            LEFT JOIN ladder AS g ON g.lot_id = f.transaction_id
+            WHERE l.side = 'buy' GROUP BY ALL
+        ), sold AS (
+            SELECT l.batch_id, l.line, l.pair, min(f.client_order_id) AS client_order_id, b.account_id, l.security_id,
+                min(d.sold_on) AS sold_on, -sum(d.gain_usd) FILTER (d.term = 'short') AS short_loss,
+                -sum(d.gain_usd) FILTER (d.term = 'long') AS long_loss, sum(d.adjustment_usd) AS disallowed
+            FROM ledger.batch_lines AS l
+            JOIN ledger.batches AS b USING (batch_id)
+            JOIN fills AS f USING (batch_id, line)
+            JOIN core.disposals AS d ON d.trade_id = f.transaction_id
+            WHERE l.side = 'sell' AND l.method LIKE '%harvest%' GROUP BY ALL
+        )
+        SELECT s.client_order_id, s.account_id, s.security_id, coalesce(r.security_id, ''), s.sold_on, s.short_loss, s.long_loss,
+            s.disallowed, CASE WHEN place = 1 THEN r.short_gain END, CASE WHEN place = 1 THEN r.long_gain END
+        FROM (SELECT *, row_number() OVER (PARTITION BY batch_id, pair ORDER BY line) AS place FROM sold) AS s
+        LEFT JOIN bought AS r USING (batch_id, pair)
+        ORDER BY s.sold_on, s.client_order_id
         """
     ).rows()
     years = {row[4].year for row in sold}
@@ -63,13 +74,15 @@ def _harvests(warehouse: Warehouse, day: Day) -> list[tuple]:
         short, long = realized(warehouse, year)
         harvested_short, harvested_long = (sum((row[i] for row in rows), Decimal(0)) for i in (5, 6))
         saved = cents(tax_on(short + harvested_short, long + harvested_long, rate) - tax_on(short, long, rate))
-        whole = harvested_short + harvested_long
-        carried = min(unused(short, long, rate), max(whole, Decimal(0)))
+        # one that was filled at a gain has no part in what the others saved
+        whole = sum((max(row[5] + row[6], Decimal(0)) for row in rows), Decimal(0))
+        carried = min(unused(short, long, rate), whole)
         done = Decimal(0)
         for name, account, security, instead, sold_on, short_loss, long_loss, disallowed, short_gain, long_gain in rows:
             allowed = short_loss + long_loss
-            parts = [_part(amount, done, done + allowed, whole) for amount in (saved, carried)]
-            done += allowed
+            until = done + max(allowed, Decimal(0))
+            parts = [_part(amount, done, until, whole) for amount in (saved, carried)]
+            done = until
             owed = max(Decimal(0), cents(short_gain * rate.short + long_gain * rate.long))
             found.append((name, account, security, instead, sold_on, allowed, disallowed, *parts, owed))
     return found

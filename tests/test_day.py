@@ -533,12 +533,12 @@ def test_half_a_file_and_a_column_gone_are_not_believed_and_nothing_booked_is_lo
     head, *rows = (day_before.folder / "ira.csv").read_text().splitlines()
     (day_before.folder / "ira.csv").write_text("\n".join((head, *rows[: len(rows) // 2], "")))
     roth = pl.read_csv(day_before.folder / "roth-spouse.csv", infer_schema=False)
-    roth.drop("note").write_csv(day_before.folder / "roth-spouse.csv")
+    roth.drop("note", "price_usd").write_csv(day_before.folder / "roth-spouse.csv")
     text = day_before.run(DAY)
-    assert {"not far fewer rows than the delivery before", "no column gone"} <= unmet(day_before)
+    assert "not far fewer rows than the delivery before" in unmet(day_before)
     look = text.split("Look at")[1]
     assert "activities of ira: expected not far fewer rows" in look
-    assert "activities of roth-spouse: expected no column gone; found ['note']" in look
+    assert "roth-spouse" in look and "price_usd" in look, "a column that our reading needs; nobody reads the note"
     assert day_before.orders() == [] and day_before.ask(lots) == before
 
 
@@ -748,7 +748,7 @@ def test_a_tax_year_without_law_stops_with_the_file_to_extend(house):
 
 def test_books_that_do_not_balance_stop_the_run_and_the_last_good_stage_stays(day_after):
     books = {name: day_after.ask(f"SELECT * FROM core.{name} ORDER BY ALL") for name in ("lots", "disposals", "drift")}
-    day_after.change("INSERT INTO ledger.order_events VALUES ('nobody', 'filled', 'x', '', now()::TIMESTAMP)")
+    day_after.change("INSERT INTO ledger.order_events VALUES ('nobody', 'fill', 'x', 1, '', now()::TIMESTAMP)")
     with pytest.raises(UnbalancedBooks, match=r"sql/check/no_order_without_intent.sql: .*nobody"):
         day_after.run(FILL)
     assert {name: day_after.ask(f"SELECT * FROM core.{name} ORDER BY ALL") for name in books} == books

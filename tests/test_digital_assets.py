@@ -89,13 +89,15 @@ def test_each_wallet_has_its_own_first_in_first_out(tmp_path):
 def decided(house: Small, session_on: date) -> None:
     """As a decision of ours that meant lot B-2 and was filled as S-1 leaves the ledger."""
     house.change(
-        f"INSERT INTO ledger.batches VALUES ('b', 'joint', '{session_on}', '{session_on}', 'daily', 2, 'h', 'auto', 'r', now()::TIMESTAMP)"
+        f"INSERT INTO ledger.batches VALUES ('b', 'joint', '{session_on}', '{session_on} 21:00:00', '{session_on}', "
+        f"'daily', 2, 'h', 'auto', '', 'r', "
+        "now()::TIMESTAMP)"
     )
     house.change(
-        "INSERT INTO ledger.batch_lines VALUES ('b', 1, 1, 'sell', 'BTC', 10, 70, '', 0, 0, '', 'B-2:10', 'B-1:10')"
+        "INSERT INTO ledger.batch_lines VALUES ('b', 1, 1, 'harvest', 'sell', 'BTC', 10, 70, '', 0, 0, '', 'B-2:10', 'B-1:10')"
     )
-    house.change("INSERT INTO ledger.intents VALUES ('o', 'b', 1, 1, now()::TIMESTAMP)")
-    house.change("INSERT INTO ledger.order_events VALUES ('o', 'filled', 'S-1', '', now()::TIMESTAMP)")
+    house.change("INSERT INTO ledger.intents VALUES ('o', 'b', 1, 1, 10, NULL, NULL, '', now()::TIMESTAMP)")
+    house.change("INSERT INTO ledger.order_events VALUES ('o', 'fill', 'S-1', 10, '', now()::TIMESTAMP)")
 
 
 @pytest.mark.parametrize(("kind", "lot", "how"), [("digital_asset", "B-2", ["own books"]), ("security", "B-1", [])])

@@ -25,7 +25,11 @@ from warehouse.law import LawInvalid, law_folder, law_hash, law_rows
 
 YEARS = range(2019, 2027)
 ROWS = law_rows()
-OF_A_DAY = ("settlement_days", "own_books_identify_digital_assets")  # asked for the day of a sale, not for a tax year
+OF_A_DAY = (
+    "settlement_days",
+    "own_books_identify_digital_assets",
+    "day_trading",
+)  # asked for the day of a sale, not for a tax year
 PARAMETERS = (
     *(f"II_brk{step}" for step in range(1, 7)),
     *(f"II_rt{step}" for step in range(1, 8)),
@@ -101,7 +105,7 @@ def test_the_2025_standard_deduction_is_the_one_of_the_2025_act():
 def test_every_row_has_a_citation(table):
     assert ROWS[table]
     for row in ROWS[table]:
-        assert row["citation"].split()[0] in ("17", "26", "Treas.", "Schedule", "2025", "2026"), row
+        assert row["citation"].split()[0] in ("17", "26", "Treas.", "Schedule", "2025", "2026", "FINRA"), row
 
 
 @pytest.mark.parametrize("table", INDEXED)

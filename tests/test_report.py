@@ -118,7 +118,7 @@ def fill(warehouse: Warehouse) -> None:
             "sold_on": date(2022, 5, 3), "allowed_loss_usd": D(4400), "disallowed_usd": D(0),
             "tax_deferred_usd": D("1646.00"), "unused_loss_usd": D(0), "owed_back_usd": D("1322.75"),
         }]).with_columns(pl.selectors.decimal().cast(USD)),
-        "source_status": [("roth", "activities", date(2022, 10, 3), 5, False, "11 days old: export it again")],
+        "source_status": [("roth", "activities", date(2022, 10, 3), 5, False, "11 days old: export it again", "")],
     }  # fmt: skip
     for table, rows in filled.items():
         warehouse.replace(f"core.{table}", core(table, rows))
@@ -174,7 +174,8 @@ def rows(folder: Path, name: str) -> list[dict[str, str]]:
 def test_the_forms_are_files(reported):
     folder, _ = reported
     assert sorted(path.name for path in folder.iterdir()) == [
-        "broker_differs.csv", "expenses.csv", "form_8949.csv", "index.html", "schedule_c.csv", "schedule_d.csv", "wash_sales.csv",
+        "broker_differs.csv", "expenses.csv", "form_8949.csv", "index.html",
+        "lot_identifications.csv", "schedule_c.csv", "schedule_d.csv", "wash_sales.csv",
     ]  # fmt: skip
     assert [(row["part"], row["box"], row["gain"]) for row in rows(folder, "form_8949")] == [
         ("I", "A", "-1500.00"), ("I", "A", "-1088.76"), ("II", "D", "2015.63"), ("II", "E", "2919.50"),

@@ -343,11 +343,11 @@ def test_the_demo_knows_of_a_purchase_to_come_until_it_is_booked(day_after):
                          "WHERE bought_id = 'LLY' AND account_id = 'taxable-fifo'") == [("roth-spouse", True)]  # fmt: skip
 
 
-def test_an_order_to_buy_that_is_open_counts_until_it_is_filled_or_rejected(day_before):
+def test_an_order_to_buy_that_is_open_counts_with_what_is_left_until_it_ends(day_before):
     settings = day_before.settings()
     day = day_of(settings, DAY, NOW)
-    batch = ("b", "ira", FILL, DAY, "daily", 1, "h", "auto", "r", NOW)
-    line = ("b", 1, 1, "buy", "HD", D(10), D(270), "", D(0), D(0), "", "", "")
+    batch = ("b", "ira", FILL, NOW, DAY, "daily", 1, "h", "auto", "", "r", NOW)
+    line = ("b", 1, 1, "harvest", "buy", "HD", D(10), D(270), "", D(0), D(0), "", "", "")
     with writer(settings.warehouse) as warehouse:
 
         def orders() -> list[Trade]:
@@ -355,22 +355,24 @@ def test_an_order_to_buy_that_is_open_counts_until_it_is_filled_or_rejected(day_
 
         warehouse.append("ledger.batches", named(warehouse, "batches", batch))
         warehouse.append("ledger.batch_lines", named(warehouse, "batch_lines", line))
-        warehouse.add("ledger.intents", ("b.1.1", "b", 1, 1, NOW))
+        warehouse.add("ledger.intents", ("b.1.1", "b", 1, 1, D(10), None, None, "", NOW))
         seen = orders()
         assert [(one.trade_id, one.account_id, one.quantity, one.traded_on) for one in seen] == [
             ("b.1.1", "ira", 10 * 10**9, FILL)
         ]
-        warehouse.add("ledger.order_events", ("b.1.1", "accepted", "", "", NOW))
+        warehouse.add("ledger.order_events", ("b.1.1", "accepted", "", D(0), "", NOW))
         assert len(orders()) == 1
-        warehouse.add("ledger.order_events", ("b.1.1", "rejected", "", "", NOW))
+        warehouse.add("ledger.order_events", ("b.1.1", "fill", "f", D(4), "", NOW))
+        assert [one.quantity for one in orders()] == [6 * 10**9], "what is left of it"
+        warehouse.add("ledger.order_events", ("b.1.1", "canceled", "", D(4), "", NOW))
         assert orders() == []
 
 
 def named(warehouse: Warehouse, table: str, row: tuple) -> pl.DataFrame:
     """A row under the first columns of a table of the ledger, in the order in which the test says them."""
     columns = {
-        "batches": "batch_id account_id session_on as_of kind sequence batch_hash mode run_id decided_at",
-        "batch_lines": "batch_id line pair side security_id quantity price_usd lots loss_usd tax_saved_usd reason "
+        "batches": "batch_id account_id session_on expires_at as_of kind sequence batch_hash mode replaces run_id decided_at",
+        "batch_lines": "batch_id line pair method side security_id quantity price_usd lots loss_usd tax_saved_usd reason "
         "intended_lots relieved_lots",
     }[table].split()
     exact = {name: USD for name in ("loss_usd", "tax_saved_usd") if name in columns}

@@ -40,8 +40,8 @@ def nano_shares(quantity: Decimal) -> int:
     >>> nano_shares(Decimal("1.5"))
     1500000000
     """
-    mantissa, scale = _whole(quantity)
-    nano, rest = divmod(mantissa * NANO, scale)
+    count, of = quantity.as_integer_ratio()
+    nano, rest = divmod(count * NANO, of)
     if rest:
         raise ValueError(f"{quantity} has more than 9 decimals")
     return nano
@@ -53,8 +53,8 @@ def trade_cents(quantity: Decimal, price_usd: Decimal, fee_usd: Decimal) -> int:
     >>> trade_cents(Decimal("3"), Decimal("33.335"), Decimal("0"))
     10001
     """
-    (q, q_scale), (p, p_scale), (f, f_scale) = map(_whole, (quantity, price_usd, fee_usd))
-    return half_up(100 * (q * p * f_scale + f * q_scale * p_scale), q_scale * p_scale * f_scale)
+    (q, q_of), (p, p_of), (f, f_of) = (each.as_integer_ratio() for each in (quantity, price_usd, fee_usd))
+    return half_up(100 * (q * p * f_of + f * q_of * p_of), q_of * p_of * f_of)
 
 
 def half_up(numerator: int, denominator: int) -> int:
@@ -102,11 +102,3 @@ def shares(nano: int) -> Decimal:
 
 def usd(cents: int) -> Decimal:
     return Decimal(cents).scaleb(-2)
-
-
-def _whole(number: Decimal) -> tuple[int, int]:
-    """A decimal as (whole number, power of ten that divides it)."""
-    sign, digits, exponent = number.as_tuple()
-    assert isinstance(exponent, int)
-    mantissa = int("".join(map(str, digits))) * (-1 if sign else 1)
-    return (mantissa * 10**exponent, 1) if exponent >= 0 else (mantissa, 10**-exponent)

@@ -6,6 +6,7 @@ makes is checked whole: there a wrong row is a fault of ours and stops the run.
 
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 
 import pandera.polars as pa
 import polars as pl
@@ -15,6 +16,7 @@ from transforms.model import RULES
 QUANTITY = pl.Decimal(28, 9)
 USD = pl.Decimal(28, 6)
 PRICE = pl.Decimal(28, 9)
+MOST_USD = Decimal(10**12)  # no row moves more; sums of rows that did would not fit their columns
 
 
 class BrokenContract(Exception):
@@ -96,7 +98,9 @@ def activities(today: date) -> pa.DataFrameSchema:
             "quantity": _column(QUANTITY, pa.Check.ge(0, error="quantity is negative")),
             "price_usd": _column(PRICE, pa.Check.ge(0, error="price_usd is negative")),
             "fee_usd": _column(USD, pa.Check.ge(0, error="fee_usd is negative")),
-            "amount_usd": _column(USD),
+            "amount_usd": _column(
+                USD, pa.Check.in_range(-MOST_USD, MOST_USD, error="amount_usd is more than can be booked")
+            ),
             "traded_on": _column(pl.Date, pa.Check.le(today, error=f"the date lies in the future (after {today})")),
             "is_exact": _column(pl.Boolean, pa.Check.eq(True, error="more decimals than the ledger keeps")),
             "is_first": _IS_FIRST,
@@ -118,7 +122,9 @@ def bank_lines(today: date) -> pa.DataFrameSchema:
             "bank_line_id": _column(pl.String, pa.Check.str_length(min_value=1, error="id is empty")),
             "posted_on": _column(pl.Date, pa.Check.le(today, error=f"the date lies in the future (after {today})")),
             "description": _column(pl.String),
-            "amount_usd": _column(USD),
+            "amount_usd": _column(
+                USD, pa.Check.in_range(-MOST_USD, MOST_USD, error="amount_usd is more than can be booked")
+            ),
             "is_first": _IS_FIRST,
             "is_whole": _IS_WHOLE,
         },
@@ -151,10 +157,40 @@ POSITIONS = pa.DataFrameSchema(
     {
         "security_id": _column(pl.String, pa.Check.str_length(min_value=1, error="symbol is empty")),
         "quantity": _column(QUANTITY),
+        "is_cost_read": pa.Column(pl.Boolean, pa.Check.eq(True, error="cost_usd cannot be read; the quantity counts")),
         "is_first": _IS_FIRST,
         "is_whole": _IS_WHOLE,
     },
     name="positions",
+)
+
+BALANCES = pa.DataFrameSchema(
+    {
+        "name": _column(pl.String, pa.Check.str_length(min_value=1, error="name is empty")),
+        "value": _column(pl.String, pa.Check.str_length(min_value=1, error="value is empty")),
+        "is_first": _IS_FIRST,
+        "is_whole": _IS_WHOLE,
+    },
+    name="balances",
+)
+
+ACTIONS = ("split", "dividend", "spin_off", "merger", "symbol_change")  # what a feed tells of a company
+_has_ratio = pl.col("new_shares").is_not_null() & pl.col("old_shares").is_not_null()
+CORPORATE_ACTIONS = pa.DataFrameSchema(
+    {
+        "action_id": _column(pl.String, pa.Check.str_length(min_value=1, error="id is empty")),
+        "kind": _column(pl.String, pa.Check.isin(ACTIONS, error=f"kind is not one of {', '.join(ACTIONS)}")),
+        "security_id": _column(pl.String, pa.Check.str_length(min_value=1, error="symbol is empty")),
+        "ex_on": _column(pl.Date),
+        "is_readable": pa.Column(pl.Boolean, pa.Check.eq(True, error="ratio or cash_usd cannot be read")),
+        "is_first": _IS_FIRST,
+        "is_whole": _IS_WHOLE,
+    },
+    checks=[
+        _rule((pl.col("kind") != "split") | _has_ratio, "a split has no ratio"),
+        _rule((pl.col("kind") != "dividend") | (pl.col("cash_usd") > 0), "a dividend has no cash_usd"),
+    ],
+    name="corporate_actions",
 )
 
 SECURITIES = pa.DataFrameSchema(
@@ -183,6 +219,11 @@ _disposal = {
     "permanent_usd": _column(USD, _not_negative), "gain_usd": _column(USD), "term": _column(_text, _term),
     "is_provisional": _column(_flag),
 }  # fmt: skip
+_lot = {
+    "lot_id": _column(_text), "slice": _column(_count, _above_zero), "account_id": _column(_text),
+    "security_id": _column(_text), "quantity": _column(QUANTITY, pa.Check.ne(0)), "acquired_on": _column(_day),
+    "holding_since": _column(_day), "long_term_from": _column(_day), "basis_usd": _column(USD), "is_deferred": _column(_flag),
+}  # fmt: skip
 
 CORE = {
     "accounts": _core(
@@ -191,12 +232,8 @@ CORE = {
         broker=_column(_text), relief=_column(_text), method=_column(_text), mode=_column(_text),
         is_deferred=_column(_flag), booked_to=_column(_day),
     ),
-    "lots": _core(
-        "lots",
-        lot_id=_column(_text), slice=_column(_count, _above_zero), account_id=_column(_text),
-        security_id=_column(_text), quantity=_column(QUANTITY, pa.Check.ne(0)), acquired_on=_column(_day),
-        holding_since=_column(_day), long_term_from=_column(_day), basis_usd=_column(USD), is_deferred=_column(_flag),
-    ),
+    "lots": _core("lots", **_lot),
+    "broker_lots": _core("broker_lots", **_lot),
     "disposals": _core("disposals", **_disposal),
     "broker_disposals": _core("broker_disposals", **_disposal),
     "reported_sales": _core(
@@ -259,12 +296,19 @@ CORE = {
     "source_status": _core(
         "source_status",
         source=_column(_text), kind=_column(_text), stated_on=_column(_day, null=True), max_age_days=_column(_count),
-        is_sound=_column(_flag), reason=_column(_text),
+        is_sound=_column(_flag), reason=_column(_text), warning=_column(_text),
     ),
     "breaks": _core(
         "breaks",
-        account_id=_column(_text), security_id=_column(_text), broker_quantity=_column(QUANTITY),
-        ledger_quantity=_column(QUANTITY), guess=_column(_text),
+        account_id=_column(_text), security_id=_column(_text),
+        kind=_column(_text, pa.Check.isin(["shares", "cash", "settled cash", "cost", "split"])),
+        broker_quantity=_column(QUANTITY), ledger_quantity=_column(QUANTITY), blocks=_column(_flag),
+        is_explained=_column(_flag), guess=_column(_text, pa.Check.str_length(min_value=1)),
+    ),
+    "alerts": _core(
+        "alerts",
+        account_id=_column(_text), security_id=_column(_text), kind=_column(_text, pa.Check.isin(["price", "dividend"])),
+        text=_column(_text, pa.Check.str_length(min_value=1)),
     ),
     "latest_prices": _core(
         "latest_prices",
@@ -291,6 +335,17 @@ CORE = {
         correlation=_column(_float), beta=_column(_float), disallowed_usd=_column(USD, _not_negative),
         permanent_usd=_column(USD, _not_negative), unlinked=_column(_text), is_refused=_column(_flag),
         reason=_column(_text),
+    ),
+    "proposed_trades": _core(
+        "proposed_trades",
+        proposal=_column(_text), leg=_column(_count, _above_zero), method=_column(_text), account_id=_column(_text),
+        side=_column(_text, pa.Check.isin(["buy", "sell"])), security_id=_column(_text),
+        quantity=_column(QUANTITY, _above_zero), price_usd=_column(PRICE, _above_zero), lots=_column(_text),
+        loss_usd=_column(USD, _not_negative), tax_saved_usd=_column(USD, _not_negative), reason=_column(_text),
+        refusal=_column(_text),
+    ),
+    "waiting": _core(
+        "waiting", batch_id=_column(_text), line=_column(_count, _above_zero), gate=_column(_text), reason=_column(_text)
     ),
     "harvests": _core(
         "harvests",

@@ -102,7 +102,8 @@ class Warehouse:
         """
         snapshot.parent.mkdir(parents=True, exist_ok=True)
         fresh = snapshot.with_name(snapshot.name + ".new")
-        fresh.unlink(missing_ok=True)
+        for left in (fresh, fresh.with_name(fresh.name + ".wal")):  # by a run that was killed here
+            left.unlink(missing_ok=True)
         self._connection.execute("CHECKPOINT")
         shutil.copyfile(self._path, fresh)
         self._connection.execute(f"ATTACH '{_quoted(fresh)}' AS fresh")

@@ -8,12 +8,16 @@ in raw.arrival_checks and as data docs that a person can open.
 
 import logging
 import os
+import re
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from warehouse.build import sql_folder
 from warehouse.db import Warehouse
 
 KEEPS_ROWS = 0.6  # a delivery with fewer than this part of the rows of the one before it is not believed
@@ -22,14 +26,12 @@ LARGEST_MOVE = 0.35  # of the prices of one session, 9 in 10 move less than this
 _ARRIVALS = """
 WITH now AS (SELECT * FROM raw.deliveries WHERE list_contains($arrived, delivery_id)),
 earlier AS (
-    SELECT source, kind, arg_max(columns, delivery_id) AS columns, arg_max(row_count, delivery_id) AS row_count,
-        max(stated_on) AS stated_on
+    SELECT source, kind, arg_max(row_count, delivery_id) AS row_count, max(stated_on) AS stated_on
     FROM raw.deliveries WHERE delivery_id < list_min($arrived) AND stated_on <= $as_of GROUP BY ALL
 )
 SELECT n.delivery_id, n.source, n.kind, n.row_count,
-    coalesce(array_to_string(list_filter(string_split(e.columns, ','),
-        lambda c: NOT list_contains(string_split(n.columns, ','), c)), ', '), '') AS missing_columns,
-    if(n.kind = 'prices' OR coalesce(e.row_count, 0) = 0, 1.0, n.row_count / e.row_count) AS rows_kept,
+    CASE WHEN n.kind IN ('prices', 'corporate_actions') OR coalesce(e.row_count, 0) = 0 THEN 1.0
+        ELSE n.row_count / e.row_count END AS rows_kept,
     coalesce(greatest(e.stated_on - n.stated_on, 0), 0) AS days_back
 FROM now AS n LEFT JOIN earlier AS e USING (source, kind)
 ORDER BY n.delivery_id
@@ -58,15 +60,18 @@ SELECT median(symbols) FROM (
 
 
 def check_arrivals(
-    warehouse: Warehouse, folder: Path, as_of: date, known_at: datetime, arrived: list[str]
+    warehouse: Warehouse, folder: Path, as_of: date, known_at: datetime, arrived: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, str], str]:
     """Look at the deliveries that arrived; (source, kind) -> what was not as expected.
 
-    Every result goes to raw.arrival_checks; the data docs are in `folder`.
+    `arrived` holds the columns that are gone of each. Every result goes to raw.arrival_checks; the data docs are in
+    `folder`.
     """
-    arrivals = warehouse.rows(_ARRIVALS, arrived=arrived, as_of=as_of) if arrived else pl.DataFrame()
+    arrivals = warehouse.rows(_ARRIVALS, arrived=list(arrived), as_of=as_of) if arrived else pl.DataFrame()
     if arrivals.is_empty():
         return {}
+    gone = [", ".join(arrived[name]) for name in arrivals["delivery_id"]]
+    arrivals = arrivals.with_columns(missing_columns=pl.Series(gone, dtype=pl.String))
     prices = warehouse.rows(_PRICES, as_of=as_of)
     usual = warehouse.value(_USUAL_SYMBOLS, as_of=as_of) or 0
     names = {row["delivery_id"]: (row["source"], row["kind"]) for row in arrivals.iter_rows(named=True)}
@@ -88,6 +93,17 @@ def check_arrivals(
                     f"{found[names[delivery_id]]}; {said}" if names[delivery_id] in found else said
                 )
     return found
+
+
+@cache
+def columns_read(kind: str) -> frozenset[str]:
+    """The columns of a source that sql/stg reads of a kind: one of these that is gone changes what we understand.
+
+    >>> sorted(columns_read("balances"))
+    ['name', 'value']
+    """
+    text = (sql_folder() / "stg" / f"{kind}.sql").read_text(encoding="utf-8")
+    return frozenset(re.findall(r"payload ->> '(\w+)'", text))
 
 
 def _delivery_expectations() -> list[tuple[str, str, dict[str, Any]]]:

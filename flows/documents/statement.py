@@ -113,7 +113,7 @@ def _to_do(warehouse: Warehouse, spent: pl.DataFrame, not_linked: list[str]) -> 
     asked = (
         ("core.risk WHERE is_alert", "alert", "alerts", "portfolio"),
         ("core.source_status WHERE NOT is_sound", "source is not sound", "sources are not sound", "records"),
-        ("core.breaks", "difference to a broker", "differences to a broker", "records"),
+        ("core.breaks WHERE blocks", "difference to a broker", "differences to a broker", "records"),
         ("mart.set_aside", "row set aside", "rows set aside", "records"),
     )
     links = [
@@ -299,10 +299,10 @@ def _records(warehouse: Warehouse) -> Iterator[Html]:
     yield part("Rows set aside", table(aside, shown_as, empty="Every row could be used."))
     breaks = warehouse.rows("FROM core.breaks ORDER BY account_id, security_id")
     shown_as = columns(
-        account_id="Account", security_id="Security", broker_quantity="Broker: shares",
+        account_id="Account", security_id="Security", kind="What", broker_quantity="Broker: shares",
         ledger_quantity="Ledger: shares", guess="Likely cause: wide",
     )  # fmt: skip
-    note = "An account with a difference takes no orders."
+    note = "An account with a difference of shares or cash takes no orders; one of cost is shown and stops nothing."
     yield part(
         "Differences to the brokers",
         table(breaks, shown_as, empty="The ledger agrees with every broker."),

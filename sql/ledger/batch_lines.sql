@@ -3,6 +3,7 @@
 -- batch_id       the decision
 -- line           1, 2, ...
 -- pair           lines of one pair (a harvest and its replacement) go together or not at all
+-- method         who proposed it: harvest, bands, ...; several, separated by commas, where their trades were netted
 -- side           buy or sell
 -- security_id    security
 -- quantity       shares
@@ -17,6 +18,7 @@ CREATE TABLE ledger.batch_lines (
     batch_id VARCHAR NOT NULL,
     line INTEGER NOT NULL,
     pair INTEGER NOT NULL,
+    method VARCHAR NOT NULL,
     side VARCHAR NOT NULL,
     security_id VARCHAR NOT NULL,
     quantity DECIMAL(28, 9) NOT NULL,

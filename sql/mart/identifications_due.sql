@@ -17,5 +17,6 @@ JOIN core.intended_sales AS s USING (trade_id)
 WHERE i.how = '' AND i.deadline_at::DATE >= (SELECT max(booked_to) FROM core.accounts) AND s.intended_lots <> s.relieved_lots
     AND i.trade_id NOT IN (  -- told since the books were made
         SELECT e.transaction_id FROM ledger.order_events AS e JOIN ledger.lot_identifications USING (client_order_id)
+        WHERE e.event = 'fill'
     )
 ORDER BY i.deadline_at, i.trade_id;

@@ -2,7 +2,7 @@
 -- Grain: delivery_id
 -- delivery_id   a number that grows, source and kind
 -- source        the account, bank or price source that it came from
--- kind          activities, positions, bank_lines, prices or securities
+-- kind          activities, positions, balances, bank_lines, prices, securities or corporate_actions
 -- stated_on     the last day that the delivery speaks for, as its source says
 -- row_count     rows delivered, those already known included
 -- latest_on     the newest date inside the rows

@@ -35,7 +35,7 @@ WITH named AS (
                 'split', 'symbol_change', 'spin_off', 'merger', 'transfer', 'gift', 'inheritance', 'award', 'option_expire', 'correction'
             ) THEN '0' ELSE '' END
         ) AS amount,
-        trim(payload ->> 'at') AS happened,
+        CASE WHEN regexp_matches(payload ->> 'at', '^ *[12][0-9]{3}[^0-9]') THEN trim(payload ->> 'at') END AS happened,  -- never 'infinity'
         coalesce(trim(payload ->> 'lots'), '') AS lots,
         json_merge_patch('{}', json_object(
             'method', nullif(trim(payload ->> 'method'), ''),
@@ -82,8 +82,8 @@ SELECT
     coalesce(
         TRY_CAST(quantity AS DECIMAL(38, 18)) = TRY_CAST(quantity AS DECIMAL(28, 9))
         AND TRY_CAST(price AS DECIMAL(38, 18)) = TRY_CAST(price AS DECIMAL(28, 9))
-        AND TRY_CAST(fee AS DECIMAL(38, 18)) = TRY_CAST(fee AS DECIMAL(28, 6))
-        AND TRY_CAST(amount AS DECIMAL(38, 18)) = TRY_CAST(amount AS DECIMAL(28, 6)),
+        AND TRY_CAST(fee AS DECIMAL(38, 18)) = TRY_CAST(TRY_CAST(fee AS DECIMAL(28, 6)) AS DECIMAL(38, 18))
+        AND TRY_CAST(amount AS DECIMAL(38, 18)) = TRY_CAST(TRY_CAST(amount AS DECIMAL(28, 6)) AS DECIMAL(38, 18)),
         true
     ) AS is_exact,
     payload, payload_hash

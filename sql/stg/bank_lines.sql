@@ -13,7 +13,7 @@ CREATE OR REPLACE VIEW stg.bank_lines AS
 SELECT
     delivery_id, line, source AS bank_id,
     trim(payload ->> 'id') AS bank_line_id,
-    TRY_CAST(payload ->> 'posted_on' AS DATE) AS posted_on,
+    CASE WHEN regexp_matches(payload ->> 'posted_on', '^ *[12][0-9]{3}[^0-9]') THEN TRY_CAST(payload ->> 'posted_on' AS DATE) END AS posted_on,
     trim(payload ->> 'description') AS description,
     TRY_CAST(payload ->> 'amount_usd' AS DECIMAL(28, 6)) AS amount_usd,
     payload, payload_hash

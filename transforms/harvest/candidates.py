@@ -1,10 +1,18 @@
-"""Lots whose loss is worth taking, by what the broker lets us reach."""
+"""Lots whose loss is worth taking, by what the broker lets us reach.
 
-from collections.abc import Iterable, Mapping
+The problem. Five thousand lots are valued anew at every scan, and nearly all of them are no harvest.
+
+The choice. Lots are put in order once. A scan first looks at them in floating point, with a margin that no rounding
+reaches, and only a holding in which some lot may pass is then reckoned exactly; a test holds it equal to reckoning all.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import groupby
 from typing import NamedTuple
+
+import numpy as np
 
 CENT = Decimal("0.01")
 
@@ -37,12 +45,56 @@ class Candidate(NamedTuple):
     refusal: str  # empty: it may be harvested
 
     @property
+    def name(self) -> str:
+        return f"sell {self.account_id} {self.security_id} from {self.lots[0][0]}"
+
+    @property
     def loss_usd(self) -> Decimal:
         return self.short_loss_usd + self.long_loss_usd
 
 
+class Holdings(NamedTuple):
+    """Open lots by holding, an account's lots of one security; slice by slice in `shares` and `basis_usd`, as floats.
+
+    Shape    `whole`: the lots of each holding in order of acquisition, each with its slices; the arrays go by slice
+             and (`holding_of`) by lot, in that order.
+    """
+
+    whole: tuple[tuple[tuple[OpenLot, ...], ...], ...]
+    shares: np.ndarray
+    basis_usd: np.ndarray
+    lot_of: np.ndarray  # of a slice, among all lots
+    holding_of: np.ndarray  # of a lot
+
+    def may_pass(self, prices: Mapping[str, Decimal], min_loss_usd: Decimal, min_loss_rate: Decimal) -> list[int]:
+        """The holdings with a price in which some lot could qualify: all that do, and perhaps a few that do not."""
+        price = np.array([float(prices.get(lots[0][0].security_id, "nan")) for lots in self.whole])
+        value = self.shares * price[self.holding_of[self.lot_of]]
+        value, basis = (np.bincount(self.lot_of, each, len(self.holding_of)) for each in (value, self.basis_usd))
+        slices = np.bincount(self.lot_of, minlength=len(self.holding_of))
+        margin = 0.01 * slices + 1e-9 * (np.abs(value) + np.abs(basis))  # each slice is rounded to the cent
+        least = np.minimum(float(min_loss_usd), float(min_loss_rate) * basis)
+        return np.unique(self.holding_of[basis - value >= np.maximum(least, 0) - margin]).tolist()
+
+
+def holdings(lots: Iterable[OpenLot]) -> Holdings:
+    ordered = sorted(lots, key=lambda lot: (lot.account_id, lot.security_id, lot.acquired_on, lot.lot_id, lot.slice))
+    whole = tuple(
+        tuple(tuple(slices) for _, slices in groupby(held, key=lambda lot: lot.lot_id))
+        for _, held in groupby(ordered, key=lambda lot: lot[:2])
+    )
+    sizes = [len(slices) for lots_of in whole for slices in lots_of]
+    return Holdings(
+        whole,
+        np.array([float(part.quantity) for part in ordered]),
+        np.array([float(part.basis_usd) for part in ordered]),
+        np.repeat(np.arange(len(sizes)), sizes),
+        np.repeat(np.arange(len(whole)), [len(lots_of) for lots_of in whole]),
+    )
+
+
 def candidates(
-    lots: Iterable[OpenLot],
+    held: Holdings,
     prices: Mapping[str, Decimal],
     reaches_any_lot: Mapping[str, bool],
     min_loss_usd: Decimal,
@@ -56,49 +108,49 @@ def candidates(
     lot on, so there the harvest ends before the first lot that does not qualify, and what lies behind it is
     shown as refused.
 
-    Errors   KeyError for a security without a price: those are to be left out before.
+    Rows     a security without a price has none.
 
     >>> old = OpenLot("a", "XYZ", date(2020, 1, 2), "L1", 1, Decimal(10), Decimal(2000), date(2021, 1, 3))
-    >>> found = candidates([old], {"XYZ": Decimal(80)}, {"a": True}, Decimal(1000), Decimal("0.05"), date(2022, 10, 17))
-    >>> found[0].long_loss_usd, found[0].lots, found[0].refusal
+    >>> thresholds = Decimal(1000), Decimal("0.05"), date(2022, 10, 17)
+    >>> [found] = candidates(holdings([old]), {"XYZ": Decimal(80)}, {"a": True}, *thresholds)
+    >>> found.long_loss_usd, found.lots, found.refusal
     (Decimal('1200.00'), (('L1', Decimal('10')),), '')
     """
+    near = (held.whole[which] for which in held.may_pass(prices, min_loss_usd, min_loss_rate))
     found = []
-    ordered = sorted(lots, key=lambda lot: (lot.account_id, lot.security_id, lot.acquired_on, lot.lot_id, lot.slice))
-    for (account_id, security_id), held in groupby(ordered, key=lambda lot: lot[:2]):
-        price = prices[security_id]
-        whole = [list(slices) for _, slices in groupby(held, key=lambda lot: lot.lot_id)]
+    for whole in near:
+        first = whole[0][0]
+        price = prices[first.security_id]
         worth = [_result(slices, price) for slices in whole]
-        right = [loss >= min_loss_usd or loss >= min_loss_rate * basis for _, basis, loss in worth]
-        right = [is_right and loss > 0 for is_right, (_, _, loss) in zip(right, worth, strict=True)]
+        right = [loss > 0 and (loss >= min_loss_usd or loss >= min_loss_rate * basis) for _, basis, loss in worth]
         if not any(right):
             continue
-        reach = len(whole) if reaches_any_lot[account_id] else right.index(False) if False in right else len(whole)
+        reach = len(whole) if all(right) or reaches_any_lot[first.account_id] else right.index(False)
         taken = [slices for slices, is_right in zip(whole[:reach], right[:reach], strict=True) if is_right]
         behind = [slices for slices, is_right in zip(whole[reach:], right[reach:], strict=True) if is_right]
         if taken:
             found.append(_candidate(taken, price, on, ""))
         if behind:
             *_, loss = worth[reach]
-            first = whole[reach][0]
+            before = whole[reach][0]
             found.append(
                 _candidate(
                     behind, price, on,
-                    f"the broker sells first in, first out and would take lot {first.lot_id} of {first.acquired_on} "
+                    f"the broker sells first in, first out and would take lot {before.lot_id} of {before.acquired_on} "
                     f"first, {'a gain' if loss < 0 else 'a loss too small'} ({_dollars(-loss)})",
                 )
             )  # fmt: skip
     return found
 
 
-def _result(slices: list[OpenLot], price: Decimal) -> tuple[Decimal, Decimal, Decimal]:
+def _result(slices: Sequence[OpenLot], price: Decimal) -> tuple[Decimal, Decimal, Decimal]:
     """Value, basis and loss of a lot."""
     value = sum((cents(part.quantity * price) for part in slices), Decimal(0))
     basis = sum((part.basis_usd for part in slices), Decimal(0))
     return value, basis, basis - value
 
 
-def _candidate(lots: list[list[OpenLot]], price: Decimal, on: date, refusal: str) -> Candidate:
+def _candidate(lots: list[tuple[OpenLot, ...]], price: Decimal, on: date, refusal: str) -> Candidate:
     slices = [part for lot in lots for part in lot]
     value, basis, loss = _result(slices, price)
     long = sum((p.basis_usd - cents(p.quantity * price) for p in slices if on >= p.long_term_from), Decimal(0))

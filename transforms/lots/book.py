@@ -64,7 +64,7 @@ def book(
     books = Books([], [], [], relief.refused)
     happened = (event for event in ordered if event.trade_id not in relief.skipped)
     for family in families(happened, groups):
-        made = (walk or Walk)(relief, rules, groups, books, _leaving(family, relief))
+        made = (walk or Walk)(relief, rules, groups, books, leaves_of(family, relief))
         for event in family:
             made.step(event)
         books.lots.extend(row for held in made.held.values() for row in held.rows())
@@ -344,7 +344,7 @@ class Walk:
         return held.account_id, held.security_id, held.is_short, held.lot_id
 
 
-def _leaving(events: Iterable[Event], relief: Relief) -> dict[tuple[Key, date], int]:
+def leaves_of(events: Iterable[Event], relief: Relief) -> dict[tuple[Key, date], int]:
     """Shares of each lot that leave the household on each day; what the walk has passed is taken off as it goes."""
     leaves: dict[tuple[Key, date], int] = defaultdict(int)
     for event in events:

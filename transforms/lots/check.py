@@ -145,18 +145,20 @@ def effects(
     wide = same if cautious is None else cautious
     near = _near(sorted([*events, *known, *asked.values()], key=trade_order), asked, wide)
     books = book(near, rules, same)
-    found = _matches(books, near, asked, state)
+    by_id = {event.trade_id: event for event in near}
+    found = matches_of(books, by_id, asked, state)
     doubtful: list[Match] = []
     if wide != same:
-        by_id, groups = {event.trade_id: event for event in near}, united(near, same)
+        groups = united(near, same)
         doubtful = [
             match
-            for match in _matches(book(near, rules, wide), near, asked, state)
-            if len({_group(by_id[party.trade_id], groups) for party in (match.sale, match.purchase)}) == 2
+            for match in matches_of(book(near, rules, wide), by_id, asked, state)
+            if len({group_of(by_id[party.trade_id], groups) for party in (match.sale, match.purchase)}) == 2
         ]
     refused = {row.trade_id: row.reason for row in books.refused}
     return {
-        name: _effect(name, books, _of(name, found), _of(name, doubtful), year, refused.get(name, "")) for name in asked
+        name: effect_of(name, books, of_trade(name, found), of_trade(name, doubtful), year, refused.get(name, ""))
+        for name in asked
     }
 
 
@@ -223,12 +225,14 @@ def _near(events: list[Event], asked: Mapping[str, Trade], identical: Mapping[st
     ]
 
 
-def _matches(
-    books: Books, events: Iterable[Event], asked: Mapping[str, Trade], state: Mapping[str, str]
+def matches_of(
+    books: Books, by_id: Mapping[str, Event], asked: Mapping[str, Trade], state: Mapping[str, str]
 ) -> list[Match]:
-    """The wash sales that a proposed trade takes part in."""
-    by_id = {event.trade_id: event for event in events}
-    terms = {(row.trade_id, row.lot_id): row.term for row in reversed(books.disposals) if row.disallowed}
+    """The wash sales that a proposed trade takes part in; `by_id` are the events that were booked."""
+    if not books.wash_sales:
+        return []
+    terms = {(row.trade_id, row.lot_id): row.term for row in reversed(books.disposals)}
+    terms |= {(row.trade_id, row.lot_id): row.term for row in reversed(books.disposals) if row.disallowed}
 
     def party(trade_id: str) -> Party:
         event = by_id[trade_id]
@@ -262,17 +266,17 @@ def _party(event: Event, state: str) -> Party:
     return Party(event.trade_id, event.account_id, security, said, state)
 
 
-def _group(event: Event, groups: Mapping[str, str]) -> str:
+def group_of(event: Event, groups: Mapping[str, str]) -> str:
     is_option = isinstance(event, Trade | Exercise) and event.option is not None
     security = event.option.underlying_id if is_option else event.security_id  # type: ignore[union-attr]
     return groups.get(security, security)
 
 
-def _of(trade_id: str, matches: Iterable[Match]) -> tuple[Match, ...]:
+def of_trade(trade_id: str, matches: Iterable[Match]) -> tuple[Match, ...]:
     return tuple(match for match in matches if trade_id in (match.sale.trade_id, match.purchase.trade_id))
 
 
-def _effect(
+def effect_of(
     name: str, books: Books, matches: tuple[Match, ...], doubtful: tuple[Match, ...], year: Year, unbooked: str
 ) -> Effect:
     rows = [row for row in books.disposals if row.trade_id == name]

@@ -42,7 +42,7 @@ def families(events: Iterable[Event], groups: Mapping[str, str]) -> Iterator[Seq
 
     listed = list(events)
     for event in listed:
-        first, *others = (groups.get(security, security) for security in _securities(event))
+        first, *others = (groups.get(security, security) for security in securities_of(event))
         for other in others:
             head[find(other)] = find(first)
     found: dict[str, list[Event]] = defaultdict(list)
@@ -51,7 +51,7 @@ def families(events: Iterable[Event], groups: Mapping[str, str]) -> Iterator[Seq
     yield from found.values()
 
 
-def _securities(event: Event) -> list[str]:
+def securities_of(event: Event) -> list[str]:
     if isinstance(event, Action):
         return [event.security_id, event.new_security_id] if event.new_security_id else [event.security_id]
     if isinstance(event, Trade | Exercise) and event.option is not None:

@@ -72,7 +72,7 @@ def relieved(events: Sequence[Event], groups: Mapping[str, str] | None = None, w
              on its shares are open, or (but for a split or a new symbol) while its shares are owed; short sales in a
              deferred account; average cost of a gift.
     """
-    walk = _Relief(events, groups or {}, window_days)
+    walk = ReliefWalk(events, groups or {}, window_days)
     for event in events:
         if isinstance(event, Trade):
             walk.trade(event)
@@ -138,7 +138,7 @@ class _Queue:
         return [lot for lot in self.lots if self.left[lot[2]]]
 
 
-class _Relief:
+class ReliefWalk:
     def __init__(self, events: Sequence[Event], groups: Mapping[str, str], window_days: int) -> None:
         self.events = events
         self.groups = groups
@@ -154,6 +154,18 @@ class _Relief:
         self.acts: dict[tuple[str, str, date], Action] = {}
         self.done: list[Action] = []
         self.has_hedges = False
+
+    def continued(self, tail: Sequence[Trade]) -> "ReliefWalk":
+        """A walk of its own that goes on from here with plain trades; this one stays where it is."""
+        walk = ReliefWalk(tail, self.groups, self.window_days)
+        for trade in tail:
+            holding = trade.account_id, trade.security_id, False
+            if holding in self.queues and holding not in walk.queues:
+                queue = self.queues[holding]
+                walk.queues[holding] = _Queue([*queue.lots], {**queue.left}, queue.spent)
+        walk.cost, walk.gifts, walk.deferred = {**self.cost}, {*self.gifts}, {*self.deferred}
+        walk.said_of = {**self.said_of}
+        return walk
 
     def trade(self, trade: Trade) -> None:
         if fault := self._another(trade, trade.security_id, trade.option, trade.is_digital):

@@ -1,249 +1,312 @@
 """A broker that is a program of its own: history from a file, orders in a journal, fills by itself.
 
 An order placed after the close of one session fills in the next one, at that session's price: never at the
-close that decided it. Nothing but the journal is stored: fills, positions and cash follow from the history, the
-journal and the prices, so the same question always gets the same answer.
+close that decided it. Nothing but the journal is stored: fills, dividends, positions and cash follow from the history,
+the journal and the prices, so the same question always gets the same answer. How an order fills is in
+simulation/fills.py.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, time
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
-from flows.connectors import Delivery, LotsTaken, Market, Order, OrderRejected, OrderState, text_rows, up_to
-from flows.connectors.brokers.statements import ACTIVITY_COLUMNS
+from flows.connectors import BALANCES, Delivery, LotsTaken, Order, OrderRejected, OrderState, no_rows, text_rows, up_to
+from flows.connectors.brokers.simulation.books import Books, booked, past, price_text
+from flows.connectors.brokers.simulation.fills import Fill, Life, Session, commission, life, lots_of, price_of
+from flows.connectors.brokers.simulation.journal import Journal
+from flows.connectors.brokers.simulation.prices import RECENT, PriceTable
+from flows.connectors.formats import ACTIVITY_COLUMNS
+from flows.settings import Simulation
+from transforms.exact import nano_shares
 
-CENT = Decimal("0.01")
+__all__ = ["PriceTable", "Simulated"]
+
 EVENING = time(18)
-ACTIONS = ("split", "symbol_change", "merger", "spin_off")
-MOVES = (
-    "trade", "transfer", "gift", "inheritance", "dividend_reinvested", "award", "cash_in_lieu", "option_open", "option_close",
-    "option_expire", "short_open", "short_close",
-)  # fmt: skip
-
-
-class PriceTable:
-    """The prices that the simulation trades at: the market's own, its future too, read around the days asked for."""
-
-    def __init__(self, market: Market):
-        self._market = market
-        self._after: dict[date, pl.DataFrame] = {}
-        self._next: dict[date, dict[str, tuple[date, float]]] = {}
-
-    def next_after(self, symbol: str, day: date) -> tuple[date, Decimal] | None:
-        """The first session after a day, and its price; None while the data end."""
-        if day not in self._next:
-            rows = self._around(day).sort("session_on", descending=True)  # of a symbol's sessions the first one stays
-            self._next[day] = {
-                name: (on, price) for name, on, price in rows.select("symbol", "session_on", "price").rows()
-            }
-        if symbol not in self._next[day]:
-            return None
-        session_on, price = self._next[day][symbol]
-        return session_on, Decimal(str(price)).quantize(CENT, ROUND_HALF_UP)
-
-    def is_adjusted(self, day: date) -> bool:
-        """True where the market has adjusted prices only: dividends are inside them and are not cash."""
-        return bool(self._around(day - timedelta(days=14))["is_adjusted"].any())
-
-    def _around(self, day: date) -> pl.DataFrame:
-        if day not in self._after:
-            rows = self._market.prices(day + timedelta(days=1), day + timedelta(days=14)).rows
-            price = pl.coalesce("close_usd", "adjusted_close_usd").alias("price")
-            self._after[day] = rows.select("symbol", "session_on", price, is_adjusted=pl.col("close_usd").is_null())
-        return self._after[day]
-
-
-class Fill(NamedTuple):
-    order: Order
-    session_on: date
-    price_usd: Decimal
-
-    @property
-    def amount_usd(self) -> Decimal:
-        worth = (self.order.quantity * self.price_usd).quantize(CENT, ROUND_HALF_UP)
-        return worth if self.order.side == "sell" else -worth
-
-    @property
-    def transaction_id(self) -> str:
-        return f"fill-{self.order.client_order_id}"
 
 
 class Simulated:
-    """One account. What it has read of its files it remembers; ask a new one after they have changed."""
+    """One account. What it has read of the history it remembers; ask a new one after that has changed.
+
+    Omits    settlement, interest, margin, borrowing, regulatory fees; orders that a split overtakes are not restated.
+    """
 
     def __init__(
         self, account_id: str, history: Path, journal: Path, prices: PriceTable, today: date, *, takes_lots: bool,
-        takes_lots_until: time | None = None,
+        takes_lots_until: time | None = None, simulation: Simulation | None = None, as_of: date | None = None,
     ):  # fmt: skip
         self.account_id = account_id
-        self._history, self._journal, self._prices, self._today = history, journal, prices, today
+        self._history, self._prices, self._today = history, prices, today
         self._takes_lots = takes_lots
         self._takes_lots_until = takes_lots_until  # after the fill, on its day
-        self._held_on: dict[date, dict[str, Decimal]] = {}
+        self._rules = simulation or Simulation()
+        self._now = as_of or date.min  # what it has told up to here stays as it was told
+        self._written = Journal(journal, account_id)
+        prices.look_again()
+        self._lives: dict[str, tuple[date, Life]] = {}
+        self._books: dict[date, Books] = {}
+        self._waiting: dict[date, Decimal] = {}
 
     @cached_property
     def _rows(self) -> pl.DataFrame:
-        return text_rows(self._history, ACTIVITY_COLUMNS)
+        rows = text_rows(self._history, ACTIVITY_COLUMNS)
+        always = ("note", *(("identified_at",) if self._takes_lots_until is not None else ()))
+        missing = [pl.lit("").alias(name) for name in always if name not in rows.columns]
+        return rows.with_columns(missing)  # a row is the same row before and after a fill
 
     def activities(self, until: date) -> Delivery:
         history = up_to(self._rows, "at", until, self._today)
-        if self._takes_lots_until is not None and "identified_at" not in history.columns:
-            history = history.with_columns(
-                identified_at=pl.lit("")
-            )  # always: a row is the same row before and after a fill
-        fills = [
-            {
-                "id": fill.transaction_id,
-                "at": str(fill.session_on),
-                "kind": "trade",
-                "side": fill.order.side,
-                "symbol": fill.order.security_id,
-                "quantity": str(fill.order.quantity),
-                "price_usd": str(fill.price_usd),
-                "fee_usd": "0",
-                "amount_usd": str(fill.amount_usd),
-                "lots": fill.order.lots if self._takes_lots else "",
-                "note": f"order {fill.order.client_order_id}",
-            }
-            | self._said_since(fill.order.client_order_id)
-            for fill in self._fills(until)
-        ]
-        if fills:
-            first = history.height + 2
-            made = pl.DataFrame(fills).with_row_index("line", offset=first).with_columns(pl.col("line").cast(pl.Int64))
-            history = pl.concat([history, made], how="diagonal").with_columns(pl.exclude("line").fill_null(""))
+        made = [self._row(fill) for fill in self._fills(until)] + self._books_on(until).made
+        if made:
+            rows = pl.DataFrame(made, infer_schema_length=None).with_row_index("line", offset=history.height + 2)
+            rows = rows.with_columns(pl.col("line").cast(pl.Int64))
+            history = pl.concat([history, rows], how="diagonal").with_columns(pl.exclude("line").fill_null(""))
         return Delivery(self.account_id, "activities", until, history)
 
     def positions(self, until: date) -> Delivery:
-        held: Mapping[str, Decimal] = self._held(until)
+        held = self._books_on(until).held
         rows = [{"line": i, "symbol": s, "quantity": f"{q:f}"} for i, (s, q) in enumerate(sorted(held.items()), 2) if q]
         schema = {"line": pl.Int64, "symbol": pl.String, "quantity": pl.String}
         return Delivery(self.account_id, "positions", until, pl.DataFrame(rows, schema=schema))
 
+    def balances(self, until: date) -> Delivery:
+        """What may still be bought, where the account minds its cash."""
+        if self._rules.buying_power == "unlimited":
+            return no_rows(self.account_id, "balances", until, *BALANCES)
+        self._read_on(until)
+        there = self._books_on(until).held.get("USD", Decimal(0))
+        there += sum((self._to_come_usd(known, until, until) for known in self._open(until)), Decimal(0))
+        rows = [(2, "buying_power_usd", f"{max(there, Decimal(0)):f}")]
+        schema = {"line": pl.Int64} | dict.fromkeys(BALANCES, pl.String)
+        return Delivery(self.account_id, "balances", until, pl.DataFrame(rows, schema=schema, orient="row"))
+
     def place_order(self, order: Order) -> OrderState:
-        if any(known.client_order_id == order.client_order_id for known in self._orders):
-            return OrderState(order.client_order_id, "accepted", "", "it was there already")
-        if order.placed_after not in self._held_on:  # an order fills after that day: placing more changes nothing of it
-            self._held_on[order.placed_after] = self._held(order.placed_after)
-        if order.side == "sell" and order.quantity > self._held_on[order.placed_after].get(
-            order.security_id, Decimal(0)
-        ):
-            raise OrderRejected(f"{self.account_id} does not hold {order.quantity} of {order.security_id}")
-        self._journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._journal.open("a", encoding="utf-8") as journal:
-            row = {"account_id": self.account_id, **order._asdict()}
-            journal.write(json.dumps(row, default=str) + "\n")
-        self._orders.append(order)
-        return OrderState(order.client_order_id, "accepted", "", "fills in the next session")
+        self._read_on(order.placed_after)
+        if order.client_order_id in self._written.orders:
+            known = self._written.orders[order.client_order_id]
+            return list(self._states_of(known, max(self._now, known.placed_after)))[-1][1]
+        if reason := self._refusal(order):
+            raise OrderRejected(reason)
+        self._written.add(**order._asdict())
+        waiting = self._waiting.get(order.placed_after)
+        self._forget(order.placed_after)
+        if waiting is not None:
+            self._waiting[order.placed_after] = waiting + self._to_come_usd(order, order.placed_after)
+        return OrderState(order.client_order_id, "accepted", "", Decimal(0), "fills in the next session")
+
+    def cancel_order(self, client_order_id: str) -> None:
+        """It counts after the last day that this broker was asked about: what it has told stays told.
+
+        Errors   OrderRejected when it knows no such order.
+        """
+        self._read_on(date.min)
+        if (order := self._written.orders.get(client_order_id)) is None:
+            raise OrderRejected(f"{self.account_id} knows no order {client_order_id}")
+        after = max(order.placed_after, self._now)
+        if not self._life(order, after).event and client_order_id not in self._written.cancels:
+            self._written.add(cancels=client_order_id, after=after)
+            self._lives.pop(client_order_id, None)
+            self._forget(after)
 
     def order_states(self, until: date) -> list[OrderState]:
-        filled = {fill.order.client_order_id: fill for fill in self._fills(until)}
-        return [
-            OrderState(
-                order.client_order_id, "filled", fill.transaction_id,
-                f"{order.quantity:f} at {fill.price_usd} on {fill.session_on}",
-            )
-            if (fill := filled.get(order.client_order_id))
-            else OrderState(order.client_order_id, "accepted", "", "fills in the next session")
-            for order in self._orders
-        ]  # fmt: skip
+        self._read_on(until)
+        told = [
+            (when, number, state)
+            for number, order in enumerate(self._written.orders.values())
+            for when, state in self._states_of(order, until)
+        ]
+        return [state for _, _, state in sorted(told, key=lambda one: one[:2])]
 
     def tell_lots(self, client_order_id: str, lots: str, on: date) -> LotsTaken:
         """Its clock is the evening of the day, or of the fill where that is later: 18:00, when the day's run has seen it."""
-        fill = next((fill for fill in self._fills(date.max) if fill.order.client_order_id == client_order_id), None)
-        if self._takes_lots_until is None or fill is None:
+        self._read_on(date.min)
+        order = self._written.orders.get(client_order_id)
+        filled = self._life(order, max(on, order.placed_after + RECENT)).fills if order else ()
+        filled = tuple(fill for fill in filled if fill.session_on <= on) or filled[:1]
+        if self._takes_lots_until is None or not filled:
             raise OrderRejected(f"{self.account_id} takes no lots for {client_order_id}")
-        at = datetime.combine(max(on, fill.session_on), EVENING)
-        until = datetime.combine(fill.session_on, self._takes_lots_until)
+        at = datetime.combine(max(on, filled[-1].session_on), EVENING)
+        until = datetime.combine(filled[-1].session_on, self._takes_lots_until)
         if at > until:
             raise OrderRejected(f"too late: {self.account_id} took the lots of {client_order_id} until {until}")
-        with self._journal.open("a", encoding="utf-8") as journal:
-            row = {"account_id": self.account_id, "lots_of": client_order_id, "lots": lots, "identified_at": str(at)}
-            journal.write(json.dumps(row) + "\n")
-        self._told[client_order_id] = (lots, str(at))
+        self._written.add(lots_of=client_order_id, lots=lots, identified_at=str(at))
         return LotsTaken(at, until)
 
-    def _said_since(self, client_order_id: str) -> dict[str, str]:
-        """What a fill's row says of lots that were told after it."""
-        if self._takes_lots_until is None:
-            return {}
-        lots, at = self._told.get(client_order_id, ("", ""))
-        return {"lots": lots, "identified_at": at}
+    def _read_on(self, until: date) -> None:
+        """Take in what other parts of the run wrote, and remember how far this broker has told."""
+        orders, cancels = len(self._written.orders), len(self._written.cancels)
+        self._written.read_on()
+        for order in list(self._written.orders.values())[orders:]:
+            self._forget(order.placed_after)
+        for name in list(self._written.cancels)[cancels:]:
+            self._lives.pop(name, None)
+            self._forget(self._written.cancels[name])
+        self._now = max(self._now, until)
 
-    @cached_property
-    def _told(self) -> dict[str, tuple[str, str]]:
-        """Lots that it was told after the fill, and when, by order."""
-        return {row["lots_of"]: (row["lots"], row["identified_at"]) for row in self._journaled if "lots_of" in row}
+    def _forget(self, after: date) -> None:
+        """An order or a cancel changes nothing up to the day after which it counts."""
+        self._books = {day: books for day, books in self._books.items() if day <= after}
+        self._waiting = {day: usd for day, usd in self._waiting.items() if day < after}
 
-    @property
-    def _journaled(self) -> list[dict[str, str]]:
-        if not self._journal.exists():
-            return []
-        rows = [json.loads(line) for line in self._journal.read_text(encoding="utf-8").splitlines()]
-        return [row for row in rows if row["account_id"] == self.account_id]
-
-    @cached_property
-    def _orders(self) -> list[Order]:
-        return [
-            Order(
-                row["client_order_id"], row["side"], row["security_id"], Decimal(row["quantity"]), row["lots"],
-                date.fromisoformat(row["placed_after"]),
-            )
-            for row in self._journaled
-            if "lots_of" not in row
-        ]  # fmt: skip
+    def _life(self, order: Order, until: date) -> Life:
+        """An order up to a day; one of the day that finds no session of its security for two weeks expires."""
+        name = order.client_order_id
+        seen_to, known = self._lives.get(name, (date.min, Life()))
+        if until > seen_to and not known.event:
+            waits_until = date.max if order.time_in_force == "gtc" else order.placed_after + RECENT
+            canceled_after = self._written.cancels.get(name)
+            last = min(max(until, canceled_after or until), waits_until)
+            sessions = self._prices.sessions(order.security_id, order.placed_after, last)
+            known = life(order, sessions, self._rules, canceled_after)
+            if not known.event and waits_until <= until:
+                known = Life((), "expired", waits_until)
+            self._lives[name] = until, known
+        return known.until(until)
 
     def _fills(self, until: date) -> list[Fill]:
-        fills = []
-        for order in self._orders:
-            found = self._prices.next_after(order.security_id, order.placed_after)
-            if found and found[0] <= until:
-                fills.append(Fill(order, *found))
-        return fills
+        self._read_on(until)
+        return [fill for order in self._written.orders.values() for fill in self._life(order, until).fills]
 
-    def _held(self, until: date) -> dict[str, Decimal]:
-        """Shares by symbol, and dollars under USD, by the broker's own books."""
-        held: dict[str, Decimal] = defaultdict(Decimal)
-        rows = up_to(self._rows, "at", until, self._today)
-        is_adjusted = self._prices.is_adjusted(until)
-        for row in rows.iter_rows(named=True):
-            try:
-                quantity, amount = Decimal(row["quantity"] or 0), Decimal(row["amount_usd"] or 0)
-                is_known = date.fromisoformat(row["at"][:10]) <= until and quantity.is_finite() and amount.is_finite()
-            except (ArithmeticError, ValueError):
-                continue  # a row that nobody can read is in nobody's books
-            if not is_known:
-                continue
-            _move_shares(held, row, quantity)
-            if (
-                row["kind"] not in ("dividend", "dividend_reinvested") or not is_adjusted
-            ):  # else it is in the price already
-                held["USD"] += amount
-        for fill in self._fills(until):
-            held[fill.order.security_id] += fill.order.quantity * (1 if fill.order.side == "buy" else -1)
-            held["USD"] += fill.amount_usd
-        return held
+    def _states_of(self, order: Order, until: date) -> Iterator[tuple[tuple[date, int], OrderState]]:
+        """What had come about by a day, with when: fills come at a close, orders and cancels after it."""
+        if order.placed_after > until:
+            return
+        name, lived = order.client_order_id, self._life(order, until)
+        yield (order.placed_after, 1), OrderState(name, "accepted", "", Decimal(0), "fills in the next session")
+        for fill in lived.fills:
+            note = f"{fill.quantity:f} at {price_text(fill.price_usd)} on {fill.session_on}"
+            yield (fill.session_on, 0), OrderState(name, "fill", fill.transaction_id, fill.quantity, note)
+        if lived.ended_on:
+            note = f"{lived.quantity:f} filled by {lived.ended_on}"
+            rank = 2 if lived.event == "canceled" else 0
+            yield (lived.ended_on, rank), OrderState(name, lived.event, "", lived.quantity, note)
+
+    def _row(self, fill: Fill) -> dict[str, str]:
+        order = fill.order
+        row = {
+            "id": fill.transaction_id,
+            "at": str(fill.session_on),
+            "kind": "trade",
+            "side": order.side,
+            "symbol": order.security_id,
+            "quantity": f"{fill.quantity:f}",
+            "price_usd": price_text(fill.price_usd),
+            "fee_usd": f"{fill.fee_usd:f}" if fill.fee_usd else "0",
+            "amount_usd": f"{fill.amount_usd:f}",
+            "lots": lots_of(fill, order.lots) if self._takes_lots else "",
+            "note": f"order {order.client_order_id}",
+        }
+        told = self._written.told.get(order.client_order_id)
+        if told is None or self._takes_lots_until is None:
+            return row
+        is_in_time = datetime.fromisoformat(told["identified_at"]) <= datetime.combine(
+            fill.session_on, self._takes_lots_until
+        )
+        return row | {**told, "lots": lots_of(fill, told["lots"])} if is_in_time else row
+
+    # What it will not take ------------------------------------------------------------------------------
+
+    def _refusal(self, order: Order) -> str:
+        """Why the broker does not take an order; empty when it does."""
+        rules: list[tuple[bool, Callable[[], str]]] = [
+            (order.side not in ("buy", "sell"), lambda: f"side {order.side!r} is not buy or sell"),
+            (order.time_in_force not in ("day", "gtc"), lambda: f"{order.time_in_force!r} is not day or gtc"),
+            (not _is_countable(order.quantity), lambda: f"quantity {order.quantity} is not above zero with 9 decimals"),
+            (
+                any(usd is not None and not _is_countable(usd) for usd in (order.limit_usd, order.notional_usd)),
+                lambda: "a limit and an amount in dollars are above zero, with 9 decimals",
+            ),
+            (order.side == "sell" and order.notional_usd is not None, lambda: "only a purchase can be in dollars"),
+        ]
+        if wrong := next((say() for is_wrong, say in rules if is_wrong), ""):
+            return f"{self.account_id}: {wrong}"
+        held = self._books_on(order.placed_after).held  # asked of a purchase too: whose history is away takes no order
+        symbol = order.security_id
+        return (
+            self._oversold(order, held.get(symbol, Decimal(0))) if order.side == "sell" else self._unaffordable(order)
+        )
+
+    def _oversold(self, order: Order, held: Decimal) -> str:
+        day, symbol = order.placed_after, order.security_id
+        if order.quantity > held:
+            return f"{self.account_id} does not hold {order.quantity} of {symbol}"
+        waiting = sum(
+            (
+                self._coming(known, day)
+                for known in self._open(day)
+                if (known.side, known.security_id) == ("sell", symbol)
+            ),
+            Decimal(0),
+        )
+        if order.quantity > held - waiting:
+            return f"{self.account_id} holds {held:f} of {symbol}, and other orders sell {waiting:f} of them"
+        return ""
+
+    def _unaffordable(self, order: Order) -> str:
+        if self._rules.buying_power == "unlimited":
+            return ""
+        there, effect = self._buying_power(order.placed_after), self._expected_usd(order, order.quantity)
+        if effect is None:
+            return f"{self.account_id}: {order.security_id} has no price to reckon with; give a limit"
+        if -effect <= there:
+            return ""
+        return f"{self.account_id} can buy for {there:f} USD, and {order.client_order_id} would cost about {-effect:f}"
+
+    def _buying_power(self, day: date) -> Decimal:
+        """Cash, with what open sales are expected to bring and without what open purchases are expected to cost."""
+        cash = self._books_on(day).held.get("USD", Decimal(0))
+        if day not in self._waiting:
+            self._waiting[day] = sum((self._to_come_usd(known, day) for known in self._open(day)), Decimal(0))
+        return cash + self._waiting[day]
+
+    def _to_come_usd(self, order: Order, day: date, seen_to: date | None = None) -> Decimal:
+        return self._expected_usd(order, self._coming(order, day, seen_to)) or Decimal(0)
+
+    def _open(self, day: date) -> Iterator[Order]:
+        return (known for known in self._written.orders.values() if known.placed_after <= day)
+
+    def _coming(self, order: Order, day: date, seen_to: date | None = None) -> Decimal:
+        """The shares that an order moves after a day, as far as was seen.
+
+        When an order is placed its session is looked at already: one that the session ends unfilled holds nothing back, so that it
+        may be tried again in the same session.
+        """
+        lived, filled = self._life(order, seen_to or day + RECENT), self._life(order, day).quantity
+        if lived.event == "canceled" and lived.ended_on and lived.ended_on > day:
+            return order.quantity - filled  # nobody knows on that day that it will be canceled
+        return (lived.quantity if lived.event else max(order.quantity, lived.quantity)) - filled
+
+    def _expected_usd(self, order: Order, quantity: Decimal) -> Decimal | None:
+        """What so much of an order would do to the cash, at its limit or the last price known; none where nobody can tell."""
+        if not quantity:
+            return Decimal(0)
+        last = self._prices.latest(order.security_id, order.placed_after)
+        if order.notional_usd is not None:
+            price, quantity = order.notional_usd, Decimal(1)
+        elif order.limit_usd is not None:
+            price = order.limit_usd
+        elif last is not None:
+            price = price_of(order, Session(order.placed_after, last, None), quantity, self._rules)
+        else:
+            return None
+        fee = commission(quantity, self._rules)
+        return Fill(order, 0, order.placed_after, quantity, Decimal(0), price, fee).amount_usd
+
+    # Its own books --------------------------------------------------------------------------------------
+
+    def _books_on(self, until: date) -> Books:
+        self._read_on(date.min)
+        if until not in self._books:
+            history, fills = past(up_to(self._rows, "at", until, self._today), until), self._fills(until)
+            self._books[until] = booked(self.account_id, history, fills, self._prices, self._rules.dividends, until)
+        return self._books[until]
 
 
-def _move_shares(held: dict[str, Decimal], row: Mapping[str, str], quantity: Decimal) -> None:
-    """What a row of the history does to the shares, in the order of the file.
-
-    Omits    exercises, and shares that another account transfers in: say those in a statement.
-    """
-    kind, symbol = row["kind"], row["symbol"]
-    if kind in ACTIONS:
-        new, _, old = row.get("ratio", "").partition(":")
-        made = held[symbol] * (Decimal(new) / Decimal(old) if old else 1)
-        to = row.get("new_security_id") or symbol
-        if kind != "spin_off":
-            held[symbol] = Decimal(0)
-        held[to] += made
-    elif kind in MOVES:
-        held[symbol] += quantity if row["side"] == "buy" else -quantity
+def _is_countable(quantity: Decimal) -> bool:
+    try:
+        return quantity.is_finite() and nano_shares(quantity) > 0
+    except ValueError:
+        return False

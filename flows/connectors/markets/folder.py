@@ -5,12 +5,16 @@ Omits    splits between the day of a trade and the end of the file: `close` is r
          household are not (corporate actions come with the work on lots).
 """
 
-from datetime import date
+from collections.abc import Collection
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from flows.connectors import Delivery, Unavailable, text_rows
+from flows.calendar import NEW_YORK
+from flows.connectors import CORPORATE_ACTIONS, Delivery, Quote, Unavailable, no_rows, text_rows
+from transforms.exact import decimal
 
 
 class FolderMarket:
@@ -52,3 +56,34 @@ class FolderMarket:
             ]
         ).collect()
         return Delivery("folder", "prices", rows["session_on"].max(), rows)  # type: ignore[arg-type]
+
+    def corporate_actions(self, since: date, until: date) -> Delivery:
+        """What corporate_actions.csv says, a file of the columns of the Protocol (`payable_on` may stand there too)."""
+        file = self._folder / "corporate_actions.csv"
+        if not file.exists():
+            return no_rows("folder", "corporate_actions", None, *CORPORATE_ACTIONS)
+        rows = text_rows(file, CORPORATE_ACTIONS)
+        on = pl.col("on").str.to_date("%Y-%m-%d", strict=False)
+        return Delivery("folder", "corporate_actions", until, rows.filter(on.is_between(since, until) | on.is_null()))
+
+    def quotes(self, symbols: Collection[str]) -> list[Quote]:
+        """What quotes.csv says, a file of symbol, price_usd and at (ISO; without an offset New York) that somebody keeps fresh."""
+        file = self._folder / "quotes.csv"
+        if not file.exists():
+            raise Unavailable(
+                f"{self._folder} has closes only: live prices would be in its quotes.csv, see docs/prices.md"
+            )
+        rows = text_rows(file, ("symbol", "price_usd", "at")).iter_rows(named=True)
+        return [_quote(file, row) for row in rows if row["symbol"] in symbols]
+
+
+def _quote(file: Path, row: dict[str, Any]) -> Quote:
+    try:
+        at = datetime.fromisoformat(row["at"])
+        return Quote(
+            row["symbol"], decimal(row["price_usd"]), (at if at.tzinfo else at.replace(tzinfo=NEW_YORK)).astimezone(UTC)
+        )
+    except ValueError as wrong:
+        raise Unavailable(
+            f"{file}, line {row['line']}: {wrong}; price_usd is like 12.34, at like 2025-10-01T11:00:00"
+        ) from None

@@ -5,12 +5,13 @@ without importing skfolio, which would load a solver and a learning library for 
 """
 
 import importlib.util
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
-from flows.connectors import Delivery, Unavailable, text_rows
+from flows.connectors import CORPORATE_ACTIONS, Delivery, Quote, Unavailable, no_rows, text_rows
 
 
 class SkfolioMarket:
@@ -35,3 +36,9 @@ class SkfolioMarket:
             pl.lit(None, pl.Int64).alias("volume"),
         )
         return Delivery("skfolio", "prices", rows["session_on"].max(), rows)  # type: ignore[arg-type]
+
+    def corporate_actions(self, since: date, until: date) -> Delivery:
+        return no_rows("skfolio", "corporate_actions", None, *CORPORATE_ACTIONS)
+
+    def quotes(self, symbols: Collection[str]) -> list[Quote]:
+        raise Unavailable("skfolio has closes only, no live prices")
