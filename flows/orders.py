@@ -50,7 +50,7 @@ class Progress(NamedTuple):
     attempts: int
     filled: Decimal
     is_open: bool  # its newest order has not ended
-    is_rejected: bool
+    is_over: bool  # rejected, or bought for its dollars: it is not tried again
     sent_at: datetime | None
     filled_at: datetime | None
 
@@ -241,7 +241,7 @@ def _progress(warehouse: Warehouse) -> dict[tuple[str, int], Progress]:
             count(DISTINCT i.attempt) > count(*) FILTER (list_contains($final, e.event))
                 OR coalesce(sum(e.quantity) FILTER (list_contains($final, e.event)), 0)
                 > coalesce(sum(e.quantity) FILTER (e.event = 'fill'), 0) AS is_open,
-            count(*) FILTER (e.event = 'rejected') > 0 AS is_rejected,
+            count(*) FILTER (e.event = 'rejected' OR (e.event = 'filled' AND i.notional_usd IS NOT NULL)) > 0 AS is_over,
             max(i.stored_at) AS sent_at, max(e.known_at) FILTER (e.event = 'fill') AS filled_at
         FROM ledger.intents AS i LEFT JOIN ledger.order_events AS e USING (client_order_id) GROUP BY ALL
         """,
@@ -259,7 +259,7 @@ def _attempts(
     found = []
     for line in lines:
         made = progress.get(line.key, NOTHING)
-        if made.is_open or made.is_rejected or made.attempts >= day.settings.portfolio.orders.attempts:
+        if made.is_open or made.is_over or made.attempts >= day.settings.portfolio.orders.attempts:
             continue
         if line.key in refused or not (account := accounts.get(line.account_id)):
             continue
@@ -268,7 +268,7 @@ def _attempts(
         if line.side == "buy" and (share := _sold(day, line, lines, progress)) < 1:
             wanted = (wanted * share).quantize(step, ROUND_DOWN)
         left = wanted - made.filled
-        if line.side == "buy" and account.shares == "whole":
+        if account.shares == "whole":
             left = left.quantize(WHOLE, ROUND_DOWN)
         if left > 0:
             lots = first_picks(rest_of_picks(line.lots, made.filled), left)
@@ -287,7 +287,7 @@ def _sold(day: Day, buy: Line, lines: list[Line], progress: dict[tuple[str, int]
     sales = [line for line in lines if _pair(line) == _pair(buy) and line.side == "sell"]
     made = [progress.get(line.key, NOTHING) for line in sales]
     most = day.settings.portfolio.orders.attempts
-    if not any(one.is_rejected or (one.attempts >= most and not one.is_open) for one in made):
+    if not any(one.is_over or (one.attempts >= most and not one.is_open) for one in made):
         return Decimal(1)
     worth = sum((line.value_usd for line in sales), Decimal(0))
     done = sum(
@@ -391,7 +391,7 @@ def _came_to_nothing(day: Day, made: Progress | None) -> bool:
     """A sale that was rejected, or ended without a share sold and is not tried again."""
     if made is None or made.is_open or made.filled:
         return False
-    return made.is_rejected or made.attempts >= day.settings.portfolio.orders.attempts
+    return made.is_over or made.attempts >= day.settings.portfolio.orders.attempts
 
 
 def _cancel(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:

@@ -152,6 +152,16 @@ def test_what_the_ledger_cannot_keep_of_a_commission_is_rounded_and_still_said()
     assert "netCash -140.83125725" in row["note"] and "ibCommission -0.33125725" in row["note"]
 
 
+def test_a_commission_that_the_broker_pays_is_part_of_the_price(tmp_path: Path) -> None:
+    rebates = trade(ibCommission="0.35", netCash="-6499.65"), trade(
+        buySell="SELL", quantity="-10", ibCommission="0.35", netCash="6500.35", ibExecID="0000e0d5.00000002.01.01", tradeID="2"
+    )  # fmt: skip
+    bought, sold = read(tmp_path, "".join(rebates)).activities.rows(named=True)
+    assert (bought["price_usd"], bought["fee_usd"], bought["amount_usd"]) == ("649.965000000", "0", "-6499.65")
+    assert (sold["price_usd"], sold["fee_usd"], sold["amount_usd"]) == ("650.035000000", "0", "6500.35")
+    assert "with a rebate of 0.35 at 650" in bought["note"]
+
+
 @real
 def test_a_fund_that_is_liquidated_for_cash_is_sold() -> None:
     [row] = sample("23").activities.filter(pl.col("kind") == "trade").rows(named=True)

@@ -180,3 +180,20 @@ def test_a_live_price_that_nobody_would_believe_stops_the_order_and_its_pair(hou
     assert not orders(house)
     said = dict(house.ask("SELECT gate, reason FROM ledger.refusals"))
     assert "ZBB moved -7" in said["price"] and "pair" in said
+
+
+@pytest.mark.parametrize(("shares", "bought"), [("whole", "194"), ("notional", None), ("fractional", "194.")])
+def test_an_order_is_in_whole_shares_in_dollars_or_in_fractions_as_its_broker_takes_it(house, shares, bought):
+    file = house.home / "portfolio.toml"
+    file.write_text(file.read_text().replace('mode = "auto"', f'mode = "auto"\nshares = "{shares}"'))
+    house.morning()
+    [buy] = [one for one in orders(house) if one["side"] == "buy"]
+    assert (
+        buy["qty"] is None
+        if bought is None
+        else buy["qty"].startswith(bought) and ("." in buy["qty"]) == ("." in bought)
+    )
+    assert buy["status"] == "filled" and (buy["notional"] is None) == (bought is not None)
+    house.morning(hour=10)
+    assert len(orders(house)) == 2, "what is filled for its dollars is not bought again, whatever the shares"
+    settled(house)

@@ -143,7 +143,7 @@ class _Session(Session):
         words, code = as_text(said.get("message")), as_text(said.get("code"))
         for value in self._hidden:
             words = words.replace(value, "***")
-        if response.status_code == 401 or (response.status_code == 403 and not code):
+        if response.status_code == 401 or (response.status_code == 403 and (not code or words.startswith("forbidden"))):
             return Unavailable(
                 f"Alpaca refuses the keys {self._keys}_API_KEY and {self._keys}_SECRET_KEY ({response.status_code}: {words}); "
                 "paper keys open paper accounts only"

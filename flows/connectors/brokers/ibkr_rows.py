@@ -13,7 +13,7 @@ from ib_async.util import UNSET_DOUBLE
 
 from flows.calendar import NEW_YORK
 from flows.connectors import Order, OrderRejected, OrderState
-from flows.connectors.formats.flex_rows import COLUMNS, Row, micro, symbol
+from flows.connectors.formats.flex_rows import COLUMNS, Row, micro, symbol, with_rebate
 from flows.connectors.formats.flex_xml import execution_id
 
 ENDED = {"Filled": "filled", "Cancelled": "canceled", "ApiCancelled": "canceled", "Inactive": "rejected"}
@@ -55,7 +55,9 @@ def execution(fill: Fill, number: str) -> Execution:
         row |= {"kind": f"Execution of {what.secType}: {why}", "said": said}
     else:
         worth = quantity * price * (-1 if side == "buy" else 1)
-        row |= {"kind": "trade", "price_usd": f"{price:f}", "fee_usd": micro(fee), "amount_usd": micro(worth - fee)}
+        net = worth - fee
+        price, fee = with_rebate(side, quantity, price, fee)
+        row |= {"kind": "trade", "price_usd": f"{price:f}", "fee_usd": micro(fee), "amount_usd": micro(net)}
     return Execution(row, ran.orderRef, at.date(), ran.time.astimezone(UTC))
 
 

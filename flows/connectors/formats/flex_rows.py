@@ -55,6 +55,24 @@ def micro(usd: Decimal) -> str:
     return f"{usd:f}" if rounded == usd else f"{rounded:f}"
 
 
+def with_rebate(side: str, quantity: Decimal, price_usd: Decimal, fee_usd: Decimal) -> tuple[Decimal, Decimal]:
+    """Price and fee of a trade; what the broker pays for it is part of the price, since a fee is zero or more.
+
+    Errors   ValueError where nine decimals of a price cannot say it to the cent.
+
+    >>> with_rebate("buy", Decimal(100), Decimal("50.25"), Decimal("-0.35"))
+    (Decimal('50.246500000'), Decimal('0'))
+    """
+    if fee_usd >= 0 or not quantity:
+        return price_usd, fee_usd
+    each = fee_usd / quantity
+    price = (price_usd + each if side == "buy" else price_usd - each).quantize(Decimal("1e-9"), ROUND_HALF_UP)
+    whole = quantity * price_usd + (fee_usd if side == "buy" else -fee_usd)
+    if abs(quantity * price - whole) >= Decimal("0.005"):
+        raise ValueError(f"its rebate of {-fee_usd} cannot be part of the price of {quantity} shares")
+    return price, Decimal(0)
+
+
 def row(element: Element, kind: str, at: str, **columns: str) -> Row:
     empty: dict[str, str] = dict.fromkeys(COLUMNS, "")
     said = {
@@ -196,11 +214,15 @@ def _bought(element: Element) -> dict[str, str]:
     if not element.get("netCash") and not element.get("proceeds"):
         raise ValueError("netCash is missing: add it to the query")
     net = element.number("netCash") if element.get("netCash") else element.number("proceeds") + commission + taxes
-    noted = [element.get("description"), _rounded(element, "netCash"), _rounded(element, "ibCommission")]
+    quantity = abs(element.number("quantity"))
+    count = quantity * (element.number("multiplier") or 1)
+    price, fee = with_rebate(_side(element), count, element.number("tradePrice"), -(commission + taxes))
+    rebate = f"with a rebate of {commission + taxes} at {element.get('tradePrice')}" if commission + taxes > 0 else ""
+    noted = [element.get("description"), _rounded(element, "netCash"), _rounded(element, "ibCommission"), rebate]
     return {
-        "quantity": f"{abs(element.number('quantity')):f}",
-        "price_usd": f"{element.number('tradePrice'):f}",
-        "fee_usd": micro(-(commission + taxes)) if commission + taxes else "0",
+        "quantity": f"{quantity:f}",
+        "price_usd": f"{price:f}",
+        "fee_usd": micro(fee) if fee else "0",
         "amount_usd": micro(net),
         "note": "; ".join(text for text in noted if text),
     }
