@@ -90,6 +90,10 @@ def answer(
             except ValueError as wrong:
                 raise NotApproved(str(wrong)) from None
         elif verdict in VERDICTS:
+            if warehouse.value("SELECT count(*) FROM ledger.intents WHERE batch_id = $batch", batch=asked.batch_id):
+                raise NotApproved(
+                    f"{asked.batch_id} was sent already: the file STOP in the home cancels what is worked"
+                )
             warehouse.add("ledger.approvals", (asked.batch_id, batch_hash, VERDICTS[verdict], note, clock.now()))
             name = asked.batch_id
         else:

@@ -124,13 +124,20 @@ def _parser() -> argparse.ArgumentParser:
     approve.add_argument("verdict", nargs="?", choices=("accept", "refuse", "edit"))
     approve.add_argument("--edit", default="", metavar="LINE=SHARES,...", help="3=0 leaves line 3 out")
     approve.add_argument("--note", default="")
-    order = add("order", _order, "your own orders, through the same checks: a CSV of account,side,symbol,quantity")
+    order = add(
+        "order",
+        _order,
+        "your own orders: a CSV of account,side,symbol,quantity; every gate looks at them before they are sent",
+    )
     order.add_argument("file", type=Path, metavar="ORDERS.csv")
     order.add_argument("--check", action="store_true", help="say what they would realise and wash; decide nothing")
     scan = add("scan", _scan, "look at live prices once, in market hours; what is new is decided")
+    execute = add(
+        "execute", _execute, "go on with the decision: gates, orders, fills; what `make serve` does by itself"
+    )
     doctor = add("doctor", _doctor, "exit with 1 when the last booked session is behind")
     doctor.add_argument("--ping", metavar="URL", help="an address to call when all is well (a dead man's switch)")
-    for made in (approve, ask, order, scan, sql, report, doctor):
+    for made in (approve, ask, execute, order, scan, sql, report, doctor):
         made.add_argument("--demo", action="store_true", help="the demo household, your own is there as well")
     return parser
 
@@ -239,17 +246,29 @@ def _approve(options: argparse.Namespace) -> int:
     settings = _household(options)
     if options.batch is None:
         asked = approvals.waiting(settings)
-        print("\n\n".join(one.markdown for one in asked) or "nothing waits for you")
+        print(
+            "\n\n".join(f"{one.markdown}\n\n  thresher approve {one.batch_id} {one.batch_hash} accept" for one in asked)
+            or "nothing waits for you"
+        )
         return 0
     if not options.verdict:
         raise NotThere("say BATCH, DIGEST and accept, refuse or edit; thresher approve alone shows what waits")
     said = approvals.answer(settings, options.batch, options.digest, options.verdict, options.edit, options.note)
-    edited = said != options.batch
-    print(
-        f"{said} takes its place and waits for your yes"
-        if edited
-        else f"{said}: {options.verdict}ed".replace("eed", "ed")
+    then = (
+        "it takes its place and waits for your yes"
+        if said != options.batch
+        else f"{approvals.VERDICTS[options.verdict]}"
     )
+    sent = "; it is sent in its session by make serve, or by thresher execute" if options.verdict == "accept" else ""
+    print(f"{said}: {then}{sent}")
+    return 0
+
+
+def _execute(options: argparse.Namespace) -> int:
+    from flows.daily import final
+
+    done = final(_household(options))
+    print(done.summary.plain() if done else "nothing is decided for the session that comes: thresher run first")
     return 0
 
 

@@ -24,7 +24,7 @@ from flows.runs import last_booked, publish, reached
 from flows.settings import Settings
 from flows.summary import Summary, summary
 from flows.taxes import taxes
-from warehouse.db import Warehouse, writer
+from warehouse.db import Warehouse, reader, writer
 
 Step = Callable[..., Any]
 
@@ -48,6 +48,11 @@ def whole(station: Callable[[Warehouse, Day], Any]) -> Callable[[Warehouse, Day]
     return in_one_transaction
 
 
+def nobody() -> str:
+    """Nobody has stopped trading, besides the file STOP."""
+    return ""
+
+
 def directly(station: Callable[..., Any], *given: Any) -> Any:
     return station(*given)
 
@@ -59,7 +64,7 @@ def daily(
     step: Step = directly,
     wait: float = 0,
     clock: Clock = REAL,
-    stopped: str = "",
+    stopped: Callable[[], str] = nobody,
 ) -> Done:
     """Book every session up to `as_of` that is not booked yet, in order; decide on the last one; report.
 
@@ -70,7 +75,7 @@ def daily(
         newest = last_booked(warehouse)
         as_of = session_on_or_before(as_of) if as_of else session_to_work_on(warehouse, settings, known_at)
         for session in unbooked(newest, as_of):
-            day = day_of(settings, session, known_at, clock, stopped)
+            day = day_of(settings, session, known_at, clock, stopped())
             with last_good_stage_published(warehouse, day):
                 reached(warehouse, day, "started")
                 step(ingest, warehouse, day)
@@ -96,7 +101,9 @@ def final(
     step: Step = directly,
     wait: float = 0,
     clock: Clock = REAL,
-    stopped: str = "",
+    stopped: Callable[[], str] = nobody,
+    *,
+    once: bool = False,
 ) -> Done | None:
     """Go on with the newest decision: send what was meant and not sent, book what was filled, report. None without one.
 
@@ -105,21 +112,22 @@ def final(
     """
     known_at = known_at or clock.now()
     policy = settings.portfolio.orders
-    until = clock.now() + timedelta(minutes=policy.work_minutes)
+    until = clock.now() + timedelta(minutes=0 if once else policy.work_minutes)
     is_first = True
     while True:
         with writer(settings.warehouse, wait) as warehouse:  # others get their turn between two looks
             decided = warehouse.value("SELECT max(as_of) FROM ledger.batches")
             if decided is None or decided != last_booked(warehouse):
                 return None
-            day = day_of(settings, decided, known_at, clock, stopped)
+            day = day_of(settings, decided, known_at, clock, stopped())
             with last_good_stage_published(warehouse, day):
                 if is_first:
                     reached(warehouse, day, "started")
                 is_first = False
-                if not warehouse.value(
-                    "SELECT count(*) FROM core.accounts"
-                ):  # a newer version has emptied what is recomputed
+                booked_to = warehouse.value("SELECT max(booked_to) FROM core.accounts")
+                if (
+                    booked_to is None or booked_to < decided
+                ):  # emptied by a newer version, or an earlier day was booked again
                     step(ingest, warehouse, day)
                     step(whole(book), warehouse, day)
                     step(whole(measure), warehouse, day)
@@ -130,6 +138,17 @@ def final(
                     page = _reported(warehouse, day, step)
                     return Done(decided, page, summary(warehouse, day, page))
         clock.sleep(policy.poll_seconds)
+
+
+def is_unfinished(settings: Settings) -> bool:
+    """Does an order of the newest session wait or is it worked, as the published snapshot has it?"""
+    with reader(settings.snapshot) as warehouse:
+        return bool(
+            warehouse.value(
+                "SELECT count(*) FROM mart.orders WHERE status IN ('waiting', 'working') "
+                "AND session_on = (SELECT max(session_on) FROM ledger.batches)"
+            )
+        )
 
 
 def _reported(warehouse: Warehouse, day: Day, step: Step) -> Path:

@@ -5,7 +5,7 @@ since; what has changed is for the gates to see. Later decisions of the same ses
 orders, an edit) are batches of their own, with the next sequence of their kind.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -45,16 +45,25 @@ METHODS: dict[str, Callable[[Warehouse], Iterable[Proposed]]] = {"harvest": harv
 
 
 def decide(warehouse: Warehouse, day: Day) -> list[str]:
-    """Store the decision for the session after `day.as_of`, or find it stored; the batch_ids."""
+    """Store the decision for the session after `day.as_of`, or find it stored; the batch_ids.
+
+    That there is nothing to do is a decision only when every source was sound: else a later run, with all of them there, decides.
+    """
     session_on = next_session(day.as_of)
-    if stored := _stored(warehouse, session_on, "daily"):
-        return stored
-    return _store(warehouse, day, [trade for method in METHODS.values() for trade in method(warehouse)], "daily")
+    decided = set(_stored(warehouse, session_on, "daily"))
+    left = {a.id for a in day.settings.portfolio.accounts if batch_id(session_on, a.id) not in decided}
+    if left:
+        proposed = [trade for method in METHODS.values() for trade in method(warehouse)]
+        others = {trade.proposal for trade in proposed if trade.account_id not in left}
+        unsound = "SELECT count(*) FROM core.source_status WHERE NOT is_sound AND kind IN ('activities', 'positions', 'prices')"
+        empty_for = left if not warehouse.value(unsound) else set()
+        _store(warehouse, day, [trade for trade in proposed if trade.proposal not in others], "daily", empty_for)
+    return _stored(warehouse, session_on, "daily")
 
 
 def decide_now(warehouse: Warehouse, day: Day, proposed: Sequence[Proposed], kind: str) -> list[str]:
     """Store one more decision for the session after `day.as_of`, beside those that are stored; the batch_ids."""
-    return _store(warehouse, day, proposed, kind)
+    return _store(warehouse, day, proposed, kind, set())
 
 
 def replace(warehouse: Warehouse, day: Day, batch: str, quantities: dict[int, Decimal], note: str) -> str:
@@ -100,8 +109,10 @@ def replace(warehouse: Warehouse, day: Day, batch: str, quantities: dict[int, De
     return name
 
 
-def _store(warehouse: Warehouse, day: Day, proposed: Sequence[Proposed], kind: str) -> list[str]:
-    """Arbitrate, and store a batch for each account (a later one only where there is something to do)."""
+def _store(
+    warehouse: Warehouse, day: Day, proposed: Sequence[Proposed], kind: str, empty_for: Collection[str]
+) -> list[str]:
+    """Arbitrate, and store a batch for each account where there is something to do, an empty one for those named."""
     session_on, policy = next_session(day.as_of), day.settings.portfolio
     proposals: dict[str, list[Proposed]] = {}
     for trade in proposed:
@@ -113,6 +124,7 @@ def _store(warehouse: Warehouse, day: Day, proposed: Sequence[Proposed], kind: s
         trade.method == "harvest" for trade in proposed
     )  # propose did, all of them together
     seen = None if is_checked else known(warehouse, day, session_on)
+    under_way = [] if is_checked else waiting(warehouse, day)
     busy = _busy(warehouse, session_on)
     free = {
         name: trades
@@ -124,7 +136,7 @@ def _store(warehouse: Warehouse, day: Day, proposed: Sequence[Proposed], kind: s
         sleeves,
         policy.rank,
         policy.cautious_groups,
-        lambda kept: _washes(seen, kept, day),
+        lambda kept: _washes(seen, kept, day, under_way),
     )
     refused |= dict.fromkeys(proposals.keys() - free.keys(), "an order of it is decided or worked already")
     names = []
@@ -137,7 +149,7 @@ def _store(warehouse: Warehouse, day: Day, proposed: Sequence[Proposed], kind: s
         warehouse.replace("core.proposed_trades", tables.core("proposed_trades", shown))
         for account in policy.accounts:
             own = [order for order in orders if order.account_id == account.id]
-            if own or kind == "daily":
+            if own or account.id in empty_for:
                 lines = [_line(warehouse, account, order, number) for number, order in enumerate(own, 1)]
                 names.append(
                     _add(warehouse, day, account, kind, _next_sequence(warehouse, account.id, session_on, kind), lines)
@@ -154,23 +166,41 @@ def _busy(warehouse: Warehouse, session_on: date) -> set[tuple[str, str]]:
     return set(lines.iter_rows())
 
 
-def _washes(seen: Known | None, kept: Sequence[Proposed], day: Day) -> dict[int, str]:
-    """Trades of a batch that would wash more than the limits let pass, by place, the whole batch together."""
-    if seen is None or not kept:
-        return {}
+def waiting(warehouse: Warehouse, day: Day) -> list[Proposed]:
+    """What is decided for the session and not sent yet: it counts as if it were a part of a later decision."""
+    rows = warehouse.rows(
+        "SELECT batch_id || '.' || line, method, account_id, side, security_id, quantity, price_usd, lots, 0::DECIMAL(28, 6), "
+        "0::DECIMAL(28, 6), reason FROM mart.orders WHERE session_on = $on AND status = 'waiting' ORDER BY ALL",
+        on=next_session(day.as_of),
+    )
+    listed = {account.id for account in day.settings.portfolio.accounts}
+    return [Proposed._make(row) for row in rows.iter_rows() if row[2] in listed]
+
+
+def as_trades(day: Day, proposed: Iterable[Proposed]) -> list[Trade]:
+    """Proposed trades as the ledger would see them, in their order."""
     accounts = {account.id: account for account in day.settings.portfolio.accounts}
     on = next_session(day.as_of)
-    trades = [
+    return [
         Trade(
             f"{number:06d} {t.side}", t.account_id, t.security_id, t.side == "buy", nano_shares(t.quantity),
             trade_cents(t.quantity, t.price_usd, Decimal(0)), on, None, accounts[t.account_id].is_deferred,
-            read_picks(t.lots) if accounts[t.account_id].reaches_any_lot else (),
+            read_picks(t.lots) if t.side == "sell" and accounts[t.account_id].reaches_any_lot else (),
         )
-        for number, t in enumerate(kept)
+        for number, t in enumerate(proposed)
     ]  # fmt: skip
+
+
+def _washes(seen: Known | None, kept: Sequence[Proposed], day: Day, under_way: Sequence[Proposed]) -> dict[int, str]:
+    """Trades of a batch that would wash more than the limits let pass, by place, all that is decided together."""
+    if seen is None or not kept:
+        return {}
+    trades = as_trades(day, [*kept, *under_way])
     told = seen.effects(trades)
     limits = day.settings.portfolio.wash_limits
-    return {i: reason for i, trade in enumerate(trades) if (reason := beyond(told[trade.trade_id], limits))}
+    return {
+        i: reason for i, trade in enumerate(trades[: len(kept)]) if (reason := beyond(told[trade.trade_id], limits))
+    }
 
 
 def _line(warehouse: Warehouse, account: Account, order: Netted, number: int) -> tuple:

@@ -76,7 +76,7 @@ def execute(demo: bool = False) -> State:
     if not is_session(_today()):
         return _skipped()
     settings = load(demo=demo)
-    done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped())
+    done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped)
     if done is None:
         return Completed(message="nothing is decided")
     _show(settings.snapshot, done)
@@ -116,7 +116,7 @@ def approve(batch: str, demo: bool = False) -> State:
             return Failed(message=str(late))
         except approvals.NotApproved as why:
             tries, wrong = tries + 1, f"**{why}**\n\n"
-    done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped())
+    done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped)
     if done is not None:
         _show(settings.snapshot, done)
     return Completed(message=f"{asked.batch_id} was {asked.verdict}")
@@ -132,7 +132,8 @@ def intraday(demo: bool = False) -> State:
     found = look_at_live_prices(settings, now, stopped=_stopped(), wait=LOCK_WAIT_SECONDS)
     if found.batches:
         _ask_for_approval(settings, is_demo=demo)
-        done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped())
+    if found.batches or pipeline.is_unfinished(settings):  # what the morning left, a person's orders, an answer, STOP
+        done = pipeline.final(settings, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped, once=not found.batches)
         if done is not None:
             _show(settings.snapshot, done)
     return Completed(message=str(found))
@@ -169,7 +170,7 @@ def _day(as_of: date | str | None, prices: str | None, *, is_demo: bool) -> Stat
         return _skipped()
     as_of = date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
     settings = load(Path(prices) if prices else None, demo=is_demo)
-    done = pipeline.daily(settings, as_of, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped())
+    done = pipeline.daily(settings, as_of, step=_as_task, wait=LOCK_WAIT_SECONDS, stopped=_stopped)
     if os.environ.get("PREFECT_API_URL"):  # else the server ends with the command, and nobody could answer
         _ask_for_approval(settings, is_demo=is_demo)
     _show(settings.snapshot, done)

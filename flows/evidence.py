@@ -8,8 +8,10 @@ from decimal import Decimal
 from flows.account_evidence import Sent, accounts, sent
 from flows.day import Day
 from flows.pre_trade import Known, known
+from flows.propose import unsafe_accounts
 from flows.settings import Account
 from transforms.exact import nano_shares, trade_cents
+from transforms.harvest.scan import unseen
 from transforms.lots.check import Effect
 from transforms.lots.relief import read_picks
 from transforms.lots.rules import Rules, purchase_replaces
@@ -58,11 +60,18 @@ def _gathered(
         stopped="; ".join(filter(None, (_stop_file(day), stopped))),
         drawdown=warehouse.value("SELECT value FROM core.risk WHERE metric = 'drawdown'"),
         washed=_washed(warehouse, day, lines, orders, books),
+        unseen=_unseen(warehouse, day, {line.security_id for line in lines if "harvest" in line.method}),
         approved=frozenset(approved["batch_id"]),
         sent_usd=sum((order.line.value_usd for order in orders), ZERO),
         pair_usd=pair_usd,
         gained_usd=(gained_usd.get("short", ZERO), gained_usd.get("long", ZERO)),
     )  # fmt: skip
+
+
+def _unseen(warehouse: Warehouse, day: Day, harvested: set[str]) -> dict[str, str]:
+    """Harvests that a purchase in an account whose source is unsound could wash, whatever it was when they were decided."""
+    unsafe, identical = unsafe_accounts(warehouse, day) if harvested else [], day.settings.portfolio.cautious_groups
+    return {name: why for name in harvested if (why := unseen(name, unsafe, identical))}
 
 
 def _stop_file(day: Day) -> str:

@@ -6,17 +6,16 @@ Columns  account, side, symbol, quantity; lots (LOT:QTY;LOT:QTY) where the broke
 from decimal import Decimal
 from pathlib import Path
 
-from flows.calendar import next_session
+from flows.calendar import closes, next_session
 from flows.csv_file import Unreadable, csv_rows
 from flows.day import REAL, Clock, Day, day_of
-from flows.decide import decide_now
+from flows.decide import as_trades, decide_now, waiting
 from flows.pre_trade import known
 from flows.runs import last_booked, publish
 from flows.settings import Settings
-from transforms.exact import decimal, nano_shares, trade_cents
+from transforms.exact import decimal, nano_shares
 from transforms.lots.check import Effect, beyond, dollars, within
 from transforms.lots.relief import read_picks
-from transforms.model import Trade
 from transforms.orders.arbiter import Proposed
 from warehouse.db import Warehouse, reader, writer
 
@@ -47,8 +46,14 @@ def order(settings: Settings, file: Path, *, only_check: bool, clock: Clock = RE
 
 def _day(warehouse: Warehouse, settings: Settings, clock: Clock) -> Day:
     as_of = last_booked(warehouse)
-    assert as_of is not None  # the command asks for a snapshot first
-    return day_of(settings, as_of, clock.now(), clock)
+    booked_to = warehouse.value("SELECT max(booked_to) FROM core.accounts")
+    if as_of is None or booked_to is None or booked_to < as_of:
+        raise Unreadable("the books are not those of the last session: thresher run first")
+    day = day_of(settings, as_of, clock.now(), clock)
+    session_on = next_session(as_of)
+    if all(day.now_at(account) >= closes(session_on) for account in settings.portfolio.accounts):
+        raise Unreadable(f"the session of {session_on} is over: thresher run first, it books it")
+    return day
 
 
 def _read(warehouse: Warehouse, day: Day, file: Path) -> list[Proposed]:
@@ -85,23 +90,19 @@ def _read(warehouse: Warehouse, day: Day, file: Path) -> list[Proposed]:
 
 
 def _effects(warehouse: Warehouse, day: Day, wanted: list[Proposed]) -> list[str]:
-    """What each order would realise, wash and cost in tax, the whole file together with what is known to come."""
-    on = next_session(day.as_of)
-    accounts = {account.id: account for account in day.settings.portfolio.accounts}
-    trades = [
-        Trade(
-            t.proposal, t.account_id, t.security_id, t.side == "buy", nano_shares(t.quantity),
-            trade_cents(t.quantity, t.price_usd, Decimal(0)), on, None, accounts[t.account_id].is_deferred, read_picks(t.lots),
-        )
-        for t in wanted
-    ]  # fmt: skip
-    told = known(warehouse, day, on).effects(trades)
+    """What each order would realise, wash and cost in tax, the whole file together with what is decided and known to come."""
+    trades = as_trades(day, [*wanted, *waiting(warehouse, day)])
+    told = known(warehouse, day, next_session(day.as_of)).effects(trades)
     limits = day.settings.portfolio.wash_limits
-    return [
-        f"{t.side} {t.quantity:f} {t.security_id} in {t.account_id} at {t.price_usd:,.2f}: {_said(told[t.proposal], t.side)}"
-        + (f"; {why}" if (why := beyond(told[t.proposal], limits) or within(told[t.proposal])) else "")
-        for t in wanted
-    ]
+    said = []
+    for t, trade in zip(wanted, trades, strict=False):
+        effect = told[trade.trade_id]
+        why = beyond(effect, limits) or within(effect)
+        done = (
+            f"{t.side} {t.quantity:f} {t.security_id} in {t.account_id} at {t.price_usd:,.2f}: {_said(effect, t.side)}"
+        )
+        said.append(done + (f"; {why}" if why else ""))
+    return said or ["the file has no orders"]
 
 
 def _said(effect: Effect, side: str) -> str:

@@ -9,7 +9,7 @@ it is sent, under a name (batch, line, attempt) that the broker takes once; whet
 Nothing here counts fills: how much of a line is filled follows from the events stored, each under the broker's own id.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import NamedTuple
@@ -29,6 +29,9 @@ from transforms.orders.gates import WAITS, Line, Refusal
 from transforms.orders.identity import client_order_id
 from warehouse.db import Warehouse
 
+FORGOTTEN_AFTER = timedelta(
+    hours=12
+)  # a broker that tells nothing of an order so long after its session has forgotten it
 WHOLE, FRACTION, CENT = Decimal(1), Decimal("0.0001"), Decimal("0.01")
 
 
@@ -50,7 +53,9 @@ class Progress(NamedTuple):
     attempts: int
     filled: Decimal
     is_open: bool  # its newest order has not ended
-    is_over: bool  # rejected, or bought for its dollars: it is not tried again
+    is_over: (
+        bool  # rejected, or filled whole (in dollars that may be other shares than were meant): it is not tried again
+    )
     sent_at: datetime | None
     filled_at: datetime | None
 
@@ -70,18 +75,23 @@ def execute(warehouse: Warehouse, day: Day) -> bool:
     """
     session_on = next_session(day.as_of)
     note_states(warehouse, day)
-    _book_fills(warehouse, day, session_on)
     lines = lines_of(warehouse, session_on)
+    _cancel(warehouse, day, lines)  # before anything that can fail: the kill switch needs no books
+    _book_fills(warehouse, day, session_on)
     day = day._replace(quotes=_live(day, lines))
-    _cancel(warehouse, day, lines)
     progress = _progress(warehouse)
     attempts = _attempts(
         day, lines, progress, set(warehouse.rows("SELECT batch_id, line FROM ledger.refusals").iter_rows())
     )
     _balances(warehouse, day, {a.line.account_id for a in attempts})
-    refused = (
-        held_back_by_gates(warehouse, day, [a.line for a in attempts], session_on, day.stopped) if attempts else []
-    )
+    going = [a.line for a in attempts if _may_send(day, a.line)]
+    shown = [a.line for a in attempts if not _may_send(day, a.line)]  # what is not sent counts for nothing that is
+    refused = [
+        row
+        for some in (going, shown)
+        if some
+        for row in held_back_by_gates(warehouse, day, some, session_on, day.stopped)
+    ]
     held_back = {(row.batch_id, row.line) for row in refused}
     begun = {_pair(line) for line in lines if progress.get(line.key, NOTHING).attempts}
     asked_again = {
@@ -89,7 +99,11 @@ def execute(warehouse: Warehouse, day: Day) -> bool:
     }  # a pair that has begun is not left on one leg
     later = asked_again | {(row.batch_id, row.line) for row in refused if row.gate in WAITS}
     final = [row for row in refused if row.gate == "expired" or (row.batch_id, row.line) not in later]
-    passing = [a for a in attempts if a.line.key not in held_back and _may_send(day, a.line)]
+    unasked = _unanswered(warehouse)
+    passing = [
+        a for a in attempts
+        if a.line.key not in held_back and _may_send(day, a.line) and a.line.account_id not in unasked
+    ]  # fmt: skip
     ready, poor = _affordable(warehouse, day, lines, passing)
     intents = [_intent(day, attempt) for attempt in ready]
     waiting = [row for row in refused if row not in final] + poor
@@ -100,7 +114,13 @@ def execute(warehouse: Warehouse, day: Day) -> bool:
     _send(warehouse, day, lines)
     note_states(warehouse, day)
     _book_fills(warehouse, day, session_on)
-    return bool(poor) or any(made.is_open for made in _progress(warehouse).values())
+    progress = _progress(warehouse)
+    again = _attempts(day, lines, progress, {(row.batch_id, row.line) for row in final})
+    return (
+        bool(poor)
+        or any(progress.get(line.key, NOTHING).is_open for line in lines)
+        or any(a.number > 1 and _may_send(day, a.line) for a in again)
+    )
 
 
 def note_states(warehouse: Warehouse, day: Day) -> None:
@@ -124,15 +144,21 @@ def note_states(warehouse: Warehouse, day: Day) -> None:
         )
         meant = set(warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"])
         new = {state[:3]: state for state in states if state.client_order_id in meant and state[:3] not in known}
-        there = {state.client_order_id for state in states} | {name for name, _, _ in known}
+        told = {state.client_order_id for state in states}
+        there = told | {name for name, _, _ in known}
         never = [
             OrderState(name, "expired", "", Decimal(0), "never sent: its time is over")
             for name, expires_at in mine.items()
             if name not in there and day.now_at(account) >= expires_at
         ]
+        gone = [
+            OrderState(name, "expired", "", filled, "its broker tells of it no more, and its session is over")
+            for name, filled in _filled(warehouse).items()
+            if name in mine and name not in told and day.now_at(account) >= mine[name] + FORGOTTEN_AFTER
+        ]
         with warehouse.transaction():
             now, tick = day.clock.now(), timedelta(microseconds=1)  # in the broker's order: fills take lots in theirs
-            found = enumerate((*new.values(), *never))
+            found = enumerate((*new.values(), *never, *gone))
             warehouse.add("ledger.order_events", *((*state, now + place * tick) for place, state in found))
     _say_unanswered(warehouse, day, faults)
     warehouse.run(  # an order that the broker has took its lots with it, whoever noted that
@@ -143,6 +169,15 @@ def note_states(warehouse: Warehouse, day: Day) -> None:
     )
 
 
+def _filled(warehouse: Warehouse) -> dict[str, Decimal]:
+    """Shares filled so far of every order that its broker took."""
+    rows = warehouse.rows(
+        "SELECT client_order_id, coalesce(sum(quantity) FILTER (event = 'fill'), 0)::DECIMAL(28, 9) FROM ledger.order_events "
+        "GROUP BY ALL HAVING count(*) FILTER (event = 'accepted') > 0"
+    )
+    return dict(rows.iter_rows())
+
+
 def _say_unanswered(warehouse: Warehouse, day: Day, faults: list[tuple[str, str]]) -> None:
     """An account whose open orders nobody can tell takes no new ones."""
     warehouse.run("DELETE FROM core.source_status WHERE kind = 'orders'")
@@ -151,6 +186,11 @@ def _say_unanswered(warehouse: Warehouse, day: Day, faults: list[tuple[str, str]
         for account, why in faults
     ]
     warehouse.append("core.source_status", tables.core("source_status", rows))
+
+
+def _unanswered(warehouse: Warehouse) -> set[str]:
+    rows = warehouse.rows("SELECT source FROM core.source_status WHERE kind = 'orders' AND NOT is_sound")
+    return set(rows["source"])
 
 
 def _live(day: Day, lines: list[Line]) -> dict[str, Decimal]:
@@ -241,7 +281,7 @@ def _progress(warehouse: Warehouse) -> dict[tuple[str, int], Progress]:
             count(DISTINCT i.attempt) > count(*) FILTER (list_contains($final, e.event))
                 OR coalesce(sum(e.quantity) FILTER (list_contains($final, e.event)), 0)
                 > coalesce(sum(e.quantity) FILTER (e.event = 'fill'), 0) AS is_open,
-            count(*) FILTER (e.event = 'rejected' OR (e.event = 'filled' AND i.notional_usd IS NOT NULL)) > 0 AS is_over,
+            count(*) FILTER (e.event IN ('rejected', 'filled')) > 0 AS is_over,
             max(i.stored_at) AS sent_at, max(e.known_at) FILTER (e.event = 'fill') AS filled_at
         FROM ledger.intents AS i LEFT JOIN ledger.order_events AS e USING (client_order_id) GROUP BY ALL
         """,
@@ -255,7 +295,8 @@ def _attempts(
 ) -> list[Attempt]:
     """What is left to send: lines that nothing was sent for, and those whose order ended before they were filled."""
     accounts = {account.id: account for account in day.settings.portfolio.accounts}
-    begun = {_pair(line) for line in lines if progress.get(line.key, NOTHING).filled}
+    legs = Counter(map(_pair, lines))
+    begun = {_pair(line) for line in lines if progress.get(line.key, NOTHING).filled and legs[_pair(line)] > 1}
     found = []
     for line in lines:
         made = progress.get(line.key, NOTHING)
@@ -317,9 +358,10 @@ def _affordable(
         "SELECT b.account_id, sum((i.quantity - coalesce(f.filled, 0)) * coalesce(i.limit_usd, l.price_usd))::DECIMAL(28, 6) "
         "FROM ledger.intents AS i JOIN ledger.batches AS b USING (batch_id) JOIN ledger.batch_lines AS l USING (batch_id, line) "
         "LEFT JOIN (SELECT client_order_id, sum(quantity) AS filled FROM ledger.order_events WHERE event = 'fill' GROUP BY ALL) AS f "
-        "USING (client_order_id) WHERE l.side = 'buy' AND i.client_order_id NOT IN "
+        "USING (client_order_id) WHERE l.side = 'buy' AND b.session_on >= $on AND i.client_order_id NOT IN "
         "(SELECT client_order_id FROM ledger.order_events WHERE list_contains($final, event)) GROUP BY ALL",
         final=list(FINAL),
+        on=next_session(day.as_of),
     ).iter_rows():
         at_hand[account_id] -= worth
     sales = {_pair(line) for line in lines if line.side == "sell"}
@@ -332,9 +374,10 @@ def _affordable(
                 at_hand[line.account_id] += line.value_usd
     for attempt in (a for a in passing if a.line.side == "buy"):
         line = attempt.line
-        if _pair(line) in sales and line.value_usd > at_hand[line.account_id]:
+        is_margin = day.settings.portfolio.gates.of(line.account_id).is_margin
+        if (_pair(line) in sales or not is_margin) and line.value_usd > at_hand[line.account_id]:
             short = line.value_usd - at_hand[line.account_id]
-            poor.append(Refusal(*line.key, "proceeds", f"waits for ${short:,.2f} of the sale that it replaces"))
+            poor.append(Refusal(*line.key, "proceeds", f"waits for ${short:,.2f} of cash"))
             continue
         at_hand[line.account_id] -= line.value_usd
         ready.append(attempt)
@@ -363,11 +406,15 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
     unanswered = {(row[0], row[1]): row[2:] for row in meant.iter_rows()}
     progress = _progress(warehouse)
     brokers = {account.id: day.broker(account) for account in day.settings.portfolio.accounts}
+    unasked = _unanswered(warehouse)
     waiting: set[tuple[str, int]] = set()  # pairs of a broker that is down: they are sent by a later pass
     unsold = {_pair(line) for line in lines if line.side == "sell" and _came_to_nothing(day, progress.get(line.key))}
     for line in sorted(lines, key=lambda line: line.side == "buy"):
         pair = _pair(line)
         if line.key not in unanswered or pair in waiting or line.account_id not in brokers:
+            continue
+        if not _may_go(day, line, unasked):
+            waiting.add(pair)
             continue
         name, quantity, limit, notional, lots = unanswered[line.key]
         order = Order(name, line.side, line.security_id, _plain(quantity), lots, day.as_of, limit, notional)
@@ -387,6 +434,17 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
         warehouse.add("ledger.order_events", (*state, day.clock.now()))
 
 
+def _may_go(day: Day, line: Line, unasked: set[str]) -> bool:
+    """An intent may have been stored long before it is sent: what has changed since holds it back all the same."""
+    account = next(account for account in day.settings.portfolio.accounts if account.id == line.account_id)
+    is_over = line.expires_at is not None and day.now_at(account) >= line.expires_at
+    return not (_is_stopped(day) or is_over or line.account_id in unasked) and _may_send(day, line)
+
+
+def _is_stopped(day: Day) -> bool:
+    return bool(day.stopped) or (day.settings.home / "STOP").exists()
+
+
 def _came_to_nothing(day: Day, made: Progress | None) -> bool:
     """A sale that was rejected, or ended without a share sold and is not tried again."""
     if made is None or made.is_open or made.filled:
@@ -397,11 +455,12 @@ def _came_to_nothing(day: Day, made: Progress | None) -> bool:
 def _cancel(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
     """Cancel what is worked when trading is stopped, and what keeps a pair on one leg for too long: it is tried at the market."""
     policy = day.settings.portfolio
-    stopped = bool(day.stopped) or (day.settings.home / "STOP").exists()
+    stopped = _is_stopped(day)
     progress = _progress(warehouse)
     begun: dict[tuple[str, int], datetime] = {}  # since when a pair stands on one leg
+    legs = Counter(map(_pair, lines))
     for line in lines:
-        if filled_at := progress.get(line.key, NOTHING).filled_at:
+        if legs[_pair(line)] > 1 and (filled_at := progress.get(line.key, NOTHING).filled_at):
             begun[_pair(line)] = min(filled_at, begun.get(_pair(line), filled_at))
     lapse = timedelta(minutes=policy.orders.max_lapse_minutes)
     accounts = {account.id: account for account in policy.accounts}

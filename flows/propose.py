@@ -58,7 +58,7 @@ def gather(warehouse: Warehouse, day: Day, seen: Known, left_out: Collection[str
         effects=seen.effects,
         limits=policy.wash_limits,
         year=seen.year,
-        unsafe=[*_unsafe_accounts(warehouse, day), *_unsized(seen)],
+        unsafe=[*unsafe_accounts(warehouse, day), *_unsized(seen)],
         unlinked=[(account.can_hold, account.name) for account in policy.not_linked],
         identical=group,
         alike=_alike(warehouse, day),
@@ -92,7 +92,7 @@ def _alike(warehouse: Warehouse, day: Day) -> dict[str, list[Replacement]]:
     return replacements(returns, asset_class, policy.min_correlation, policy.beta_range)
 
 
-def _unsafe_accounts(warehouse: Warehouse, day: Day) -> list[Concerned]:
+def unsafe_accounts(warehouse: Warehouse, day: Day) -> list[Concerned]:
     """Securities (empty: any) that were perhaps bought unseen, and why: a statement is old, or a row was set aside."""
     faults = dict(
         warehouse.rows(
@@ -104,10 +104,12 @@ def _unsafe_accounts(warehouse: Warehouse, day: Day) -> list[Concerned]:
     unread = warehouse.rows(
         "SELECT source, line, reason, payload ->> 'symbol' FROM mart.set_aside "
         "WHERE kind = 'activities' "
-        "AND payload ->> 'kind' IN ('trade', 'dividend_reinvested', 'award', 'option_open') "
+        "AND (payload ->> 'kind' IN ('trade', 'dividend_reinvested', 'award', 'option_open') OR (NOT list_contains($kinds, "
+        "coalesce(payload ->> 'kind', '')) AND (coalesce(payload ->> 'symbol', '') <> '' OR reason LIKE '%fields than%'))) "
         "AND payload ->> 'side' IS DISTINCT FROM 'sell' "
         "AND coalesce(TRY_CAST(left(payload ->> 'at', 10) AS DATE), $first) >= $first",
         first=day.as_of - timedelta(days=wash_rules(day.as_of).window_days),
+        kinds=list(tables.KINDS),
     )
     for source, line, reason, symbol in unread.iter_rows():
         unsafe.append(((symbol,) if symbol else (), f"line {line} of {source} was set aside ({reason})"))

@@ -379,6 +379,12 @@ class Portfolio(_Frozen):
         known = {account.id for account in self.accounts} | {account.name for account in self.unlinked}
         if unknown := {future.account for future in self.future} - known:
             raise ValueError(f"[[future]] names accounts that are not listed: {', '.join(sorted(unknown))}")
+        reached: list[tuple[str | int | bool, ...]] = [
+            (a.alpaca.key_name, a.alpaca.paper) for a in self.accounts if a.broker == "alpaca"
+        ]
+        reached += [(a.ibkr.host, a.ibkr.port, a.ibkr.account) for a in self.accounts if a.broker == "ibkr"]
+        if twice := {str(where[0]) for where in reached if reached.count(where) > 1}:
+            raise ValueError(f"two accounts are reached the same way, and would be one: {', '.join(sorted(twice))}")
         if unknown := set(self.gates.accounts) - {account.id for account in self.accounts}:
             raise ValueError(f"[gates.accounts] names accounts that are not listed: {', '.join(sorted(unknown))}")
         if self.targets and abs(sum(self.targets.values()) - 1) > 1e-9:

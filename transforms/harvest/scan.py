@@ -90,8 +90,8 @@ def proposals(scan: Scan, prices: Mapping[str, Decimal]) -> list[Proposal]:
     found = _in_part(found, scan)
     trades = {one.name: [_sale(one, scan)] for one in found if not one.refusal}
     found, alone = _clear(found, scan, trades)
-    unseen = cache(lambda security_id: _unseen(security_id, scan))
-    found = [one._replace(refusal=one.refusal or unseen(one.security_id)) for one in found]
+    is_unseen = cache(lambda security_id: unseen(security_id, scan.unsafe, scan.identical))
+    found = [one._replace(refusal=one.refusal or is_unseen(one.security_id)) for one in found]
     bought = _bought(found, scan, prices)
     found = [one if one.refusal or one.name in bought else one._replace(refusal=scan.no_replacement) for one in found]
     for one in found:
@@ -238,8 +238,9 @@ def _unlinked(security_id: str, scan: Scan) -> str:
     return "; ".join(_concerning(security_id, scan.unlinked, scan.identical))
 
 
-def _unseen(security_id: str, scan: Scan) -> str:
-    missing = _concerning(security_id, scan.unsafe, scan.identical)
+def unseen(security_id: str, unsafe: Iterable[Concerned], identical: Mapping[str, str]) -> str:
+    """Why a loss in a security may be washed by what nobody has seen; empty where everything is seen."""
+    missing = _concerning(security_id, unsafe, identical)
     return f"a purchase that nobody has seen yet could wash it: {'; '.join(missing)}" if missing else ""
 
 

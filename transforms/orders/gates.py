@@ -240,6 +240,8 @@ def options_level(line: Line, seen: Evidence, at: Count) -> str | None:
 
 def wash_sale(line: Line, seen: Evidence, at: Count) -> str | None:
     """Of a sale its own loss, of a purchase every loss of the household that it washes, realised or in the batch."""
+    if line.side == "sell" and "harvest" in line.method and (unseen := seen.unseen.get(line.security_id)):
+        return unseen
     effect = seen.washed.get(line.key)
     return beyond(effect, seen.policy.wash) or None if effect else None
 

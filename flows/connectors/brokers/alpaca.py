@@ -111,22 +111,26 @@ class AlpacaBroker:
         body = _request(order)
         if order.side == "sell" and not self._holds(order):  # unless it was placed before, and has sold them
             if (known := self._find(order.client_order_id)) is not None:
-                return self._standing(known)
+                return self._standing(_same(order, known))
             raise OrderRejected(
                 f"{self.account_id} does not hold {order.quantity:f} of {order.security_id} free at Alpaca"
             )
+        is_doubtful = False
         for pause in (*WAITS, None):
             try:
                 return self._standing(self._object(self._client.post("/orders", body), "/orders"))
             except Refused as no:
-                if no.status == 422 and (known := self._find(order.client_order_id)) is not None:
-                    return self._standing(known)
+                if (no.status == 422 or is_doubtful) and (known := self._find(order.client_order_id)) is not None:
+                    return self._standing(_same(order, known))
+                if is_doubtful or "client_order_id" in no.words:  # it may be there and not be told of yet
+                    break
                 raise OrderRejected(no.words) from None
             except Unavailable as lost:
                 if not lost.may_pass:
                     raise
+                is_doubtful = True
                 if (known := self._find(order.client_order_id)) is not None:
-                    return self._standing(known)
+                    return self._standing(_same(order, known))
                 if pause is None:
                     break
                 self._sleep(pause)
@@ -244,6 +248,17 @@ class AlpacaBroker:
                 return False
             raise
         return _exact(needed(held, "qty", "a position"), "qty") >= order.quantity
+
+
+def _same(order: Order, known: Body) -> Body:
+    """An order under our name is ours only if it says the same.
+
+    Errors   OrderRejected.
+    """
+    told = as_text(known.get("side")), security_id(needed(known, "symbol", "an order"))
+    if told != (order.side, order.security_id):
+        raise OrderRejected(f"Alpaca has another order under the name {order.client_order_id}: {' '.join(told)}")
+    return known
 
 
 def _request(order: Order) -> dict[str, str]:

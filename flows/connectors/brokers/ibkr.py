@@ -188,6 +188,8 @@ class IbkrBroker:
         orders = await _orders(ib, number)
         for known in orders:
             if known.order.orderRef == order.client_order_id:
+                if (known.order.action.lower(), security_of(known.contract)) != (order.side, order.security_id):
+                    raise OrderRejected(f"Interactive Brokers has another order under the name {order.client_order_id}")
                 return stands(known)
         for fill in await ib.reqExecutionsAsync(ExecutionFilter(acctCode=number)):  # its commission or not
             if fill.execution.orderRef == order.client_order_id:

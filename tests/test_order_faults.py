@@ -1,0 +1,213 @@
+"""What may change between a decision, its intents and its orders, and must not cost money."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from alpaca_house import DAY, SESSION, AlpacaHouse, alpaca_house, ask_as
+from conftest import _without_report
+
+import flows.connectors.alpaca
+import flows.connectors.brokers.alpaca
+from flows import approvals
+from flows.csv_file import Unreadable
+from flows.daily import daily, final, is_unfinished
+from flows.hand import order
+from flows.settings import SettingsError, read_portfolio
+
+NEVER = [[90_000, "1"]]
+IN_HALVES = [[30, "0.5"], [90_000, "0.5"]]
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The household after its decision. To be copied."""
+    folder = tmp_path_factory.mktemp("evening") / "world"
+    folder.mkdir()
+    with alpaca_house(folder) as house:
+        house.evening()
+    return folder
+
+
+@pytest.fixture
+def house(evening: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AlpacaHouse]:
+    """The household after its decision; the final flow looks once, and connectors ask again at once."""
+    monkeypatch.setattr(flows.connectors.alpaca, "WAITS", (0.0,) * 3)
+    monkeypatch.setattr(flows.connectors.brokers.alpaca, "WAITS", (0.0,) * 3)
+    shutil.copytree(evening, tmp_path / "world", ignore=shutil.ignore_patterns("backups", "expectations", "reports"))
+    with alpaca_house(tmp_path / "world") as made:
+        change(made, "work_minutes = 60", "work_minutes = 0")
+        yield made
+
+
+def change(house: AlpacaHouse, old: str, new: str) -> None:
+    file = house.home / "portfolio.toml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def orders(house: AlpacaHouse, account: str = "taxable") -> list[dict]:
+    key, secret = house.server.keys[account]
+    told = ask_as(house.server, key, secret, "/v2/orders?status=all&direction=asc&limit=500")
+    return [one for one in told if one["client_order_id"].startswith("2026-")]
+
+
+def down(house: AlpacaHouse, method: str, path: str) -> None:
+    house.server.admin("/faults", [{"match": {"method": method, "path": path}, "kind": "500", "times": 500}])
+
+
+def up(house: AlpacaHouse) -> None:
+    house.server.admin("/faults", method="DELETE")
+
+
+def by_hand(house: AlpacaHouse, *rows: str) -> str:
+    file = house.home / "mine.csv"
+    file.write_text("\n".join(("account,side,symbol,quantity", *rows, "")))
+    return order(house.settings(), file, only_check=False, clock=house.clock)
+
+
+def liquidity(house: AlpacaHouse, plan: list[list], symbol: str = "*") -> None:
+    house.server.admin("/liquidity", {"symbol": symbol, "plan": plan})
+
+
+@pytest.fixture
+def stored(house: AlpacaHouse) -> AlpacaHouse:
+    """Intents are stored, and nothing was sent: the broker took no orders in the morning."""
+    down(house, "POST", "/v2/orders")
+    house.morning()
+    up(house)
+    assert not orders(house) and house.ask("SELECT count(*) FROM ledger.intents") == [(2,)]
+    return house
+
+
+def test_an_intent_that_was_not_sent_is_not_sent_when_trading_is_stopped(stored):
+    (stored.home / "STOP").touch()
+    stored.morning(hour=10)
+    assert not orders(stored)
+
+
+def test_an_intent_that_was_not_sent_is_not_sent_from_an_account_that_is_a_dry_run_now(stored):
+    change(stored, 'mode = "auto"', 'mode = "dry_run"')
+    stored.morning(hour=10)
+    assert not orders(stored)
+
+
+def test_an_intent_that_was_not_sent_is_not_sent_after_its_session(stored):
+    down(stored, "GET", "/v2/account/activities/FILL")
+    stored.morning(hour=16, minute=10)
+    assert not orders(stored)
+
+
+def test_an_intent_that_was_not_sent_is_sent_by_the_next_pass_when_nothing_has_changed(stored):
+    stored.morning(hour=10)
+    assert len(orders(stored)) == 2
+
+
+def test_what_the_morning_leaves_is_gone_on_with_later_in_the_session(house):
+    liquidity(house, NEVER)
+    house.morning()
+    assert is_unfinished(house.settings())
+    by_hand(house, "roth,buy,ZCC,10")
+    house.at(SESSION, 11)
+    final(
+        house.settings(),
+        house.now(),
+        clock=house.clock,
+        once=True,
+        step=_without_report,
+    )
+    assert [one["symbol"] for one in orders(house, "roth")] == ["ZCC"]
+
+
+def test_a_purchase_waits_for_the_cash_of_a_sale_that_is_not_its_pair_too(house):
+    key, secret = house.server.keys["roth"]
+    house.at(SESSION, 9, 35)
+    told = {"symbol": "ZDD", "qty": "440", "side": "buy", "type": "market", "time_in_force": "day"}
+    ask_as(house.server, key, secret, "/v2/orders", told)
+    house.evening(SESSION)
+    by_hand(house, "roth,sell,ZDD,400", "roth,buy,ZCC,300")
+    liquidity(house, NEVER, "ZDD")
+    house.morning(date(2026, 3, 4))
+    assert [one["side"] for one in orders(house, "roth")] == ["sell"]
+    assert float(ask_as(house.server, key, secret, "/v2/account")["cash"]) > 0
+    assert "waits for $" in house.ask("SELECT reason FROM core.waiting")[0][0]
+
+
+def test_what_is_a_dry_run_refuses_nothing_that_is_not(house):
+    change(house, 'id = "roth"', 'id = "roth"\nshares = "whole"')
+    text = (house.home / "portfolio.toml").read_text()
+    head, tail = text.split('id = "roth"')
+    (house.home / "portfolio.toml").write_text(head + 'id = "roth"' + tail.replace('mode = "auto"', 'mode = "dry_run"'))
+    by_hand(house, "roth,buy,ZAA,100")
+    house.morning()
+    assert [one["side"] for one in orders(house)] == ["sell", "buy"], "a purchase that is only shown washes nothing"
+    assert not orders(house, "roth")
+
+
+def test_an_order_by_itself_keeps_its_limit_after_a_part_of_it_is_filled(house):
+    change(house, "work_minutes = 0", "work_minutes = 60")
+    by_hand(house, "roth,buy,ZCC,100")
+    liquidity(house, [[30, "0.25"], [90_000, "0.75"]], "ZCC")
+    house.morning()
+    assert [one["type"] for one in orders(house, "roth")] == ["limit"]
+
+
+def test_a_decision_that_was_sent_cannot_be_refused_any_more(house):
+    liquidity(house, IN_HALVES)
+    house.morning()
+    batch, digest = house.ask("SELECT batch_id, batch_hash FROM ledger.batches WHERE account_id = 'taxable'")[0]
+    with pytest.raises(approvals.NotApproved, match="was sent already"):
+        approvals.answer(house.settings(), batch, digest, "refuse", clock=house.clock)
+
+
+def test_an_account_whose_open_orders_cannot_be_asked_for_takes_no_new_ones(house):
+    by_hand(house, "taxable,buy,ZCC,10")
+    liquidity(house, NEVER)
+    house.morning()
+    before = len(orders(house))
+    by_hand(house, "taxable,buy,ZDD,10")
+    down(house, "GET", "/v2/account/activities/FILL")
+    house.morning(hour=10)
+    assert len(orders(house)) == before
+    up(house)
+    house.morning(hour=12)
+    assert len(orders(house)) == before + 1
+
+
+def test_an_order_of_our_name_that_says_something_else_is_not_taken_for_ours(house):
+    key, secret = house.server.keys["taxable"]
+    house.at(SESSION, 9, 31)
+    other = {"symbol": "ZCC", "qty": "5", "side": "buy", "type": "market", "time_in_force": "day"}
+    ask_as(house.server, key, secret, "/v2/orders", other | {"client_order_id": "2026-03-03.taxable.daily.1.1.1"})
+    house.morning()
+    assert [(one["side"], one["symbol"]) for one in orders(house)] == [("buy", "ZCC")], "and nothing is bought for it"
+
+
+def test_an_earlier_day_that_was_booked_again_is_put_right_before_anything_is_sent(house):
+    house.at(DAY, 20)
+    daily(
+        house.settings(),
+        date(2026, 2, 27),
+        house.now(),
+        clock=house.clock,
+        step=_without_report,
+    )
+    with pytest.raises(Unreadable, match="thresher run first"):
+        by_hand(house, "roth,buy,ZCC,10")
+    house.morning()
+    assert len(orders(house)) == 2
+
+
+def test_a_persons_order_after_the_close_is_not_decided_for_the_session_that_is_over(house):
+    house.at(SESSION, 17)
+    with pytest.raises(Unreadable, match="session of 2026-03-03 is over"):
+        by_hand(house, "roth,buy,ZCC,10")
+
+
+def test_two_accounts_that_are_one_at_the_broker_are_refused_when_the_file_is_read(house):
+    change(house, "ALPACA_ROTH", "ALPACA_TAXABLE")
+    with pytest.raises(SettingsError, match="two accounts are reached the same way"):
+        read_portfolio(house.home / "portfolio.toml")
