@@ -46,7 +46,7 @@ fuzz: setup
 	@PYTHONPATH=. $(RUN) python tests/statement_fuzz.py 50000
 
 chaos: setup
-	@$(RUN) python -m tests.chaos --days $(or $(DAYS),3000) --seed $(or $(SEED),1) --jobs 2 $(OPTIONS)
+	@$(RUN) python -m tests.chaos --days $(or $(DAYS),1000) --seed $(or $(SEED),1) --jobs 2 $(OPTIONS)
 
 clean:
 	rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache dist
