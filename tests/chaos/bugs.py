@@ -137,16 +137,18 @@ def _alike_fills_are_one() -> None:
 
 
 def _all_of_it_again() -> None:
-    attempts = flows.orders._attempts
+    """After the gates: they would refuse it."""
+    attempts, intent = flows.orders._attempts, flows.orders._intent
+    whole: dict[Any, Decimal] = {}
 
-    def again(day: Any, lines: list, progress: Any, refused: Any) -> list:
-        whole = {line.key: line.quantity for line in lines}
-        return [
-            a._replace(line=a.line._replace(quantity=whole[a.line.key]))
-            for a in attempts(day, lines, progress, refused)
-        ]
+    def remembering(day: Any, lines: list, *given: Any) -> list:
+        whole.update({line.key: line.quantity for line in lines})
+        return attempts(day, lines, *given)
 
-    flows.orders._attempts = again
+    def again(day: Any, attempt: Any) -> tuple:
+        return intent(day, attempt._replace(line=attempt.line._replace(quantity=whole[attempt.line.key])))
+
+    flows.orders._attempts, flows.orders._intent = remembering, again
 
 
 def _each_account_by_itself() -> None:
