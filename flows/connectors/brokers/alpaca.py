@@ -255,7 +255,7 @@ def _same(order: Order, known: Body) -> Body:
 
     Errors   OrderRejected.
     """
-    told = as_text(known.get("side")), security_id(needed(known, "symbol", "an order"))
+    told = as_text(known.get("side")) or order.side, security_id(needed(known, "symbol", "an order"))
     if told != (order.side, order.security_id):
         raise OrderRejected(f"Alpaca has another order under the name {order.client_order_id}: {' '.join(told)}")
     return known
