@@ -26,6 +26,7 @@ from transforms.harvest.scan import Scan, Thresholds, proposals
 from transforms.lots.ahead import Ahead
 from transforms.lots.book import book
 from transforms.lots.check import Effect, Limits, Year, effects
+from transforms.lots.in_part import OpenShares, Young
 from transforms.lots.rules import Rules
 from transforms.lots.term import long_term_from
 from transforms.model import Trade
@@ -77,6 +78,14 @@ def open_lots(trades: Iterable[Trade]) -> Iterator[OpenLot]:
         )  # fmt: skip
 
 
+def young(trades: list[Trade]) -> Young:
+    held = book(trades, Rules()).lots
+    first = ON - timedelta(days=Rules().window_days)
+    return Young(
+        (OpenShares(x.lot_id, x.account_id, x.security_id, x.quantity, x.acquired_on >= first) for x in held), {}
+    )
+
+
 def scan_of(trades: list[Trade]) -> Scan:
     names = [f"S{number:03}" for number in range(SECURITIES)]
     random_moves = np.random.default_rng(7)
@@ -91,7 +100,7 @@ def scan_of(trades: list[Trade]) -> Scan:
     return Scan(
         ON, holdings(open_lots(trades)), {"taxable-fifo": False, "taxable-picked": True}, set(),
         Thresholds(Decimal(1000), Decimal("0.05")), ahead.effects, Limits(5000, Decimal("0.02"), 5000), YEAR, [], [], {},
-        replacements(returns, sector, 0.5, (0.6, 1.4)), set(), set(), (), "no replacement",
+        replacements(returns, sector, 0.5, (0.6, 1.4)), set(), young(trades), (), "no replacement",
     )  # fmt: skip
 
 

@@ -15,9 +15,10 @@ from flows.book import book
 from flows.calendar import is_open, last_completed, replayed, session_on_or_before, sessions
 from flows.day import REAL, Clock, Day, day_of
 from flows.decide import decide
+from flows.fills import note_states
 from flows.ingest import ingest
 from flows.measure import measure
-from flows.orders import execute, note_states
+from flows.orders import execute
 from flows.propose import propose
 from flows.report import report
 from flows.runs import last_booked, publish, reached

@@ -198,9 +198,9 @@ def _washes(seen: Known | None, kept: Sequence[Proposed], day: Day, under_way: S
     trades = as_trades(day, [*kept, *under_way])
     told = seen.effects(trades)
     limits = day.settings.portfolio.wash_limits
-    return {
-        i: reason for i, trade in enumerate(trades[: len(kept)]) if (reason := beyond(told[trade.trade_id], limits))
-    }
+    in_part = seen.beyond_in_part(trades[: len(kept)], limits)
+    reasons = (beyond(told[t.trade_id], limits) or in_part.get(t.trade_id) for t in trades[: len(kept)])
+    return {i: reason for i, reason in enumerate(reasons) if reason}
 
 
 def _line(warehouse: Warehouse, account: Account, order: Netted, number: int) -> tuple:

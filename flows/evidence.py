@@ -42,6 +42,7 @@ def _gathered(
     warehouse: Warehouse, day: Day, lines: Sequence[Line], session_on: date, stopped: str, books: Known
 ) -> Evidence:
     orders = sent(warehouse, session_on)
+    washed, washed_in_part = _washed(warehouse, day, lines, orders, books)
     pair_usd: dict[tuple[str, int], Decimal] = defaultdict(Decimal)
     for order in orders:
         pair_usd[order.line.batch_id, order.line.pair] -= order.line.cash_usd
@@ -59,7 +60,8 @@ def _gathered(
         securities=_securities(warehouse, day, {line.security_id for line in lines}),
         stopped="; ".join(filter(None, (_stop_file(day), stopped))),
         drawdown=warehouse.value("SELECT value FROM core.risk WHERE metric = 'drawdown'"),
-        washed=_washed(warehouse, day, lines, orders, books),
+        washed=washed,
+        washed_in_part=washed_in_part,
         unseen=_unseen(warehouse, day, {line.security_id for line in lines if "harvest" in line.method}),
         approved=frozenset(approved["batch_id"]),
         sent_usd=sum((order.line.value_usd for order in orders), ZERO),
@@ -125,10 +127,11 @@ def _move(price_usd: Decimal, move: float, live_usd: Decimal | None) -> float:
 
 def _washed(
     warehouse: Warehouse, day: Day, lines: Sequence[Line], orders: Sequence[Sent], books: Known
-) -> dict[Key, Effect]:
-    """The pre-trade check over the whole batch and what is under way, every account together.
+) -> tuple[dict[Key, Effect], dict[Key, str]]:
+    """The pre-trade check over the whole batch and what is under way, every account together; and why not, in part.
 
     Purchases that are under way are among those known to come. A line of nothing, or of an account that is gone, is left out.
+    One of which a part was sent is to be finished: that it might have been filled in part is no reason any more.
     """
     described = {account.id: account for account in day.settings.portfolio.accounts}
     kinds = dict(warehouse.rows("SELECT security_id, kind FROM stg.securities").iter_rows())
@@ -145,11 +148,16 @@ def _washed(
 
     asked = {client_order_id(*x.key): x for x in lines if x.account_id in described and x.quantity > 0}
     selling = [order.left for order in orders if order.left.side == "sell" and order.left.quantity > 0]
-    told = books.effects(
-        [trade(line, name) for name, line in asked.items()]
-        + [trade(line, f"under way {n}") for n, line in enumerate(selling) if line.account_id in described]
+    trades = {name: trade(line, name) for name, line in asked.items()}
+    under_way = [trade(line, f"under way {n}") for n, line in enumerate(selling) if line.account_id in described]
+    told = books.effects([*trades.values(), *under_way])
+    begun = {order.line.key for order in orders}
+    whole = [trades[name] for name, line in asked.items() if line.key not in begun]
+    in_part = books.beyond_in_part(whole, day.settings.portfolio.wash_limits)
+    return (
+        {line.key: told[name] for name, line in asked.items()},
+        {line.key: in_part[name] for name, line in asked.items() if name in in_part},
     )
-    return {line.key: told[name] for name, line in asked.items()}
 
 
 def _trade(

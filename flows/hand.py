@@ -92,12 +92,12 @@ def _read(warehouse: Warehouse, day: Day, file: Path) -> list[Proposed]:
 def _effects(warehouse: Warehouse, day: Day, wanted: list[Proposed]) -> list[str]:
     """What each order would realise, wash and cost in tax, the whole file together with what is decided and known to come."""
     trades = as_trades(day, [*wanted, *waiting(warehouse, day)])
-    told = known(warehouse, day, next_session(day.as_of)).effects(trades)
-    limits = day.settings.portfolio.wash_limits
+    seen, limits = known(warehouse, day, next_session(day.as_of)), day.settings.portfolio.wash_limits
+    told, in_part = seen.effects(trades), seen.beyond_in_part(trades[: len(wanted)], limits)
     said = []
     for t, trade in zip(wanted, trades, strict=False):
         effect = told[trade.trade_id]
-        why = beyond(effect, limits) or within(effect)
+        why = beyond(effect, limits) or in_part.get(trade.trade_id) or within(effect)
         done = (
             f"{t.side} {t.quantity:f} {t.security_id} in {t.account_id} at {t.price_usd:,.2f}: {_said(effect, t.side)}"
         )

@@ -6,22 +6,21 @@ the order was taken, a fill told twice or late, a sale filled and its replacemen
 The choice. `execute` is one pass that can be done again at any time and from anywhere. It asks the broker first how the
 orders stand that it knows of, books what was filled, and only then looks at what is left to send. An intent is stored before
 it is sent, under a name (batch, line, attempt) that the broker takes once; whether it was sent is never remembered, it is asked.
-Nothing here counts fills: how much of a line is filled follows from the events stored, each under the broker's own id.
+How the orders stand is in fills.py.
 """
 
 from collections import Counter, defaultdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
-from flows.book import book
-from flows.calendar import NEW_YORK, next_session
-from flows.connectors import FINAL, Broker, Order, OrderRejected, OrderState, Unavailable
+from flows.calendar import next_session
+from flows.connectors import FINAL, Order, OrderRejected, OrderState, Unavailable
 from flows.day import Day
 from flows.decide import lines_of
 from flows.evidence import held_back_by_gates
+from flows.fills import NOTHING, Progress, book_fills, not_told_of, note_states, progress_of_lines, today_at
 from flows.ingest import store
-from flows.settings import Account
 from transforms import tables
 from transforms.lots.picks import first_picks, rest_of_picks
 from transforms.orders.collar import collar
@@ -29,9 +28,6 @@ from transforms.orders.gates import WAITS, Line, Refusal
 from transforms.orders.identity import client_order_id
 from warehouse.db import Warehouse
 
-FORGOTTEN_AFTER = timedelta(
-    hours=12
-)  # a broker that tells nothing of an order so long after its session has forgotten it
 WHOLE, FRACTION, CENT = Decimal(1), Decimal("0.0001"), Decimal("0.01")
 
 
@@ -47,24 +43,8 @@ class Attempt(NamedTuple):
         return client_order_id(*self.line.key, self.number)
 
 
-class Progress(NamedTuple):
-    """How far a line has come. Units: shares; times are UTC."""
-
-    attempts: int
-    filled: Decimal
-    is_open: bool  # its newest order has not ended
-    is_over: (
-        bool  # rejected, or filled whole (in dollars that may be other shares than were meant): it is not tried again
-    )
-    sent_at: datetime | None
-    filled_at: datetime | None
-
-
 def _pair(line: Line) -> tuple[str, int]:
     return line.batch_id, line.pair
-
-
-NOTHING = Progress(0, Decimal(0), False, False, None, None)
 
 
 def execute(warehouse: Warehouse, day: Day) -> bool:
@@ -77,9 +57,9 @@ def execute(warehouse: Warehouse, day: Day) -> bool:
     note_states(warehouse, day)
     lines = lines_of(warehouse, session_on)
     _cancel(warehouse, day, lines)  # before anything that can fail: the kill switch needs no books
-    _book_fills(warehouse, day, session_on)
+    book_fills(warehouse, day, session_on)
     day = day._replace(quotes=_live(day, lines))
-    progress = _progress(warehouse)
+    progress = progress_of_lines(warehouse)
     attempts = _attempts(
         day, lines, progress, set(warehouse.rows("SELECT batch_id, line FROM ledger.refusals").iter_rows())
     )
@@ -99,12 +79,16 @@ def execute(warehouse: Warehouse, day: Day) -> bool:
     }  # a pair that has begun is not left on one leg
     later = asked_again | {(row.batch_id, row.line) for row in refused if row.gate in WAITS}
     final = [row for row in refused if row.gate == "expired" or (row.batch_id, row.line) not in later]
-    unasked = _unanswered(warehouse)
+    unasked = not_told_of(warehouse)
     passing = [
         a for a in attempts
         if a.line.key not in held_back and _may_send(day, a.line) and a.line.account_id not in unasked
     ]  # fmt: skip
-    ready, poor = _affordable(warehouse, day, lines, passing)
+    blind = [a for a in passing if _has_live_prices(day, a.line) and a.line.security_id not in (day.quotes or {})]
+    ready, poor = _affordable(warehouse, day, lines, [a for a in passing if a not in blind])
+    poor += [
+        Refusal(*a.line.key, "live_price", f"no live price of {a.line.security_id} now; asked again") for a in blind
+    ]
     intents = [_intent(day, attempt) for attempt in ready]
     waiting = [row for row in refused if row not in final] + poor
     with warehouse.transaction():
@@ -113,8 +97,8 @@ def execute(warehouse: Warehouse, day: Day) -> bool:
         warehouse.replace("core.waiting", tables.core("waiting", [tuple(row) for row in dict.fromkeys(waiting)]))
     _send(warehouse, day, lines)
     note_states(warehouse, day)
-    _book_fills(warehouse, day, session_on)
-    progress = _progress(warehouse)
+    book_fills(warehouse, day, session_on)
+    progress = progress_of_lines(warehouse)
     again = _attempts(day, lines, progress, {(row.batch_id, row.line) for row in final})
     return (
         bool(poor)
@@ -123,74 +107,10 @@ def execute(warehouse: Warehouse, day: Day) -> bool:
     )
 
 
-def note_states(warehouse: Warehouse, day: Day) -> None:
-    """Ask every broker with an open intent how it stands, and store what is new; done before anything is decided.
-
-    An intent that the broker does not know when its time is over was never sent, and is not sent any more.
-    """
-    open_intents = _open_intents(warehouse)
-    faults = []
-    for account in day.settings.portfolio.accounts:
-        mine = {name: expires_at for name, of, expires_at in open_intents if of == account.id}
-        if not mine:
-            continue
-        try:
-            states = day.broker(account).order_states(_today_at(day, account))
-        except Unavailable as wrong:
-            faults.append((account.id, str(wrong)))
-            continue
-        known = set(
-            warehouse.rows("SELECT client_order_id, event, transaction_id FROM ledger.order_events").iter_rows()
-        )
-        meant = set(warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"])
-        new = {state[:3]: state for state in states if state.client_order_id in meant and state[:3] not in known}
-        told = {state.client_order_id for state in states}
-        there = told | {name for name, _, _ in known}
-        never = [
-            OrderState(name, "expired", "", Decimal(0), "never sent: its time is over")
-            for name, expires_at in mine.items()
-            if name not in there and day.now_at(account) >= expires_at
-        ]
-        gone = [
-            OrderState(name, "expired", "", filled, "its broker tells of it no more, and its session is over")
-            for name, filled in _filled(warehouse).items()
-            if name in mine and name not in told and day.now_at(account) >= mine[name] + FORGOTTEN_AFTER
-        ]
-        with warehouse.transaction():
-            now, tick = day.clock.now(), timedelta(microseconds=1)  # in the broker's order: fills take lots in theirs
-            found = enumerate((*new.values(), *never, *gone))
-            warehouse.add("ledger.order_events", *((*state, now + place * tick) for place, state in found))
-    _say_unanswered(warehouse, day, faults)
-    warehouse.run(  # an order that the broker has took its lots with it, whoever noted that
-        "INSERT INTO ledger.lot_identifications SELECT client_order_id, any_value(lots), min(stored_at), "
-        "'the order itself, which names the lots', 'order', NULL FROM ledger.intents JOIN ledger.order_events AS e "
-        "USING (client_order_id) ANTI JOIN ledger.lot_identifications USING (client_order_id) "
-        "WHERE lots <> '' GROUP BY client_order_id HAVING count(*) FILTER (e.event <> 'rejected' AND e.note NOT LIKE 'never sent%') > 0"
-    )
-
-
-def _filled(warehouse: Warehouse) -> dict[str, Decimal]:
-    """Shares filled so far of every order that its broker took."""
-    rows = warehouse.rows(
-        "SELECT client_order_id, coalesce(sum(quantity) FILTER (event = 'fill'), 0)::DECIMAL(28, 9) FROM ledger.order_events "
-        "GROUP BY ALL HAVING count(*) FILTER (event = 'accepted') > 0"
-    )
-    return dict(rows.iter_rows())
-
-
-def _say_unanswered(warehouse: Warehouse, day: Day, faults: list[tuple[str, str]]) -> None:
-    """An account whose open orders nobody can tell takes no new ones."""
-    warehouse.run("DELETE FROM core.source_status WHERE kind = 'orders'")
-    rows = [
-        (account, "orders", day.as_of, 1, False, f"its open orders could not be asked for: {why}", "")
-        for account, why in faults
-    ]
-    warehouse.append("core.source_status", tables.core("source_status", rows))
-
-
-def _unanswered(warehouse: Warehouse) -> set[str]:
-    rows = warehouse.rows("SELECT source FROM core.source_status WHERE kind = 'orders' AND NOT is_sound")
-    return set(rows["source"])
+def _has_live_prices(day: Day, line: Line) -> bool:
+    """Is the line one of a real broker's, and the market one that tells live prices? Then it is not sent without one."""
+    account = next(account for account in day.settings.portfolio.accounts if account.id == line.account_id)
+    return account.broker != "simulated" and day.settings.portfolio.prices.source in ("alpaca", "ibkr")
 
 
 def _live(day: Day, lines: list[Line]) -> dict[str, Decimal]:
@@ -205,89 +125,14 @@ def _live(day: Day, lines: list[Line]) -> dict[str, Decimal]:
         return {}
 
 
-def _today_at(day: Day, account: Account) -> date:
-    """The date at a broker, New York."""
-    return day.now_at(account).replace(tzinfo=UTC).astimezone(NEW_YORK).date()
-
-
-def _open_intents(warehouse: Warehouse) -> list[tuple[str, str, datetime]]:
-    """Intents that have not ended, or of which fewer fills are known than they ended with."""
-    return warehouse.rows(
-        "SELECT i.client_order_id, b.account_id, b.expires_at FROM ledger.intents AS i JOIN ledger.batches AS b USING (batch_id) "
-        "LEFT JOIN ledger.order_events AS e USING (client_order_id) GROUP BY ALL "
-        "HAVING count(*) FILTER (list_contains($final, e.event)) = 0 OR coalesce(sum(e.quantity) FILTER (e.event = 'fill'), 0) "
-        "< coalesce(sum(e.quantity) FILTER (list_contains($final, e.event)), 0) ORDER BY 1",
-        final=list(FINAL),
-    ).rows()
-
-
-def _book_fills(warehouse: Warehouse, day: Day, session_on: date) -> None:
-    """Bring the transactions of fills that the ledger lacks, and book them. Each is booked once, however often it comes."""
-    lacking = dict(
-        warehouse.rows(
-            "SELECT b.account_id, count(*) FROM ledger.order_events AS e JOIN ledger.intents AS i USING (client_order_id) "
-            "JOIN ledger.batches AS b USING (batch_id) ANTI JOIN ledger.transactions AS t ON t.transaction_id = e.transaction_id "
-            "WHERE e.event = 'fill' GROUP BY ALL"
-        ).iter_rows()
-    )
-    until = session_on
-    brought = bool(  # a day that is booked again is booked without the fills of the session after it
-        warehouse.value(
-            "SELECT count(*) FROM ledger.transactions JOIN ledger.order_events USING (transaction_id) WHERE event = 'fill' "
-            "AND traded_on > (SELECT max(booked_to) FROM core.accounts) AND traded_on <= $until",
-            until=until,
-        )
-    )
-    for account in day.settings.portfolio.accounts:
-        broker = day.broker(account)
-        if account.id in lacking:
-            try:
-                _deliver(warehouse, day, broker, _today_at(day, account))
-            except Unavailable:  # its fills are booked by the pass that finds it there again
-                continue
-            brought = True
-            until = max(until, _today_at(day, account))
-        _tell_lots(warehouse, day, account, broker)
-    if brought:
-        with warehouse.transaction():
-            book(warehouse, day, until)
-
-
-def _deliver(warehouse: Warehouse, day: Day, broker: Broker, until: date) -> None:
-    """Activities and positions of one moment: a fill between the two would look like a break."""
-    for _ in range(3):
-        activities, positions = broker.activities(until), broker.positions(until)
-        if broker.activities(until).rows.equals(activities.rows):
-            break
-    store(warehouse, day, activities)
-    store(warehouse, day, positions)
-
-
 def _balances(warehouse: Warehouse, day: Day, accounts: set[str]) -> None:
     """What real brokers say of the accounts that are to trade, now: buying power moves with every fill."""
     for account in day.settings.portfolio.accounts:
         if account.id in accounts and account.broker not in ("simulated", "statements"):
             try:
-                store(warehouse, day, day.broker(account).balances(_today_at(day, account)))
+                store(warehouse, day, day.broker(account).balances(today_at(day, account)))
             except Unavailable:  # the orders will tell whether it is there
                 continue
-
-
-def _progress(warehouse: Warehouse) -> dict[tuple[str, int], Progress]:
-    rows = warehouse.rows(
-        """
-        SELECT i.batch_id, i.line, max(i.attempt) AS attempts,
-            coalesce(sum(e.quantity) FILTER (e.event = 'fill'), 0)::DECIMAL(28, 9) AS filled,
-            count(DISTINCT i.attempt) > count(*) FILTER (list_contains($final, e.event))
-                OR coalesce(sum(e.quantity) FILTER (list_contains($final, e.event)), 0)
-                > coalesce(sum(e.quantity) FILTER (e.event = 'fill'), 0) AS is_open,
-            count(*) FILTER (e.event IN ('rejected', 'filled')) > 0 AS is_over,
-            max(i.stored_at) AS sent_at, max(e.known_at) FILTER (e.event = 'fill') AS filled_at
-        FROM ledger.intents AS i LEFT JOIN ledger.order_events AS e USING (client_order_id) GROUP BY ALL
-        """,
-        final=list(FINAL),
-    )
-    return {(row[0], row[1]): Progress(*row[2:]) for row in rows.iter_rows()}
 
 
 def _attempts(
@@ -404,9 +249,9 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
         "ANTI JOIN ledger.order_events USING (client_order_id)"
     )
     unanswered = {(row[0], row[1]): row[2:] for row in meant.iter_rows()}
-    progress = _progress(warehouse)
+    progress = progress_of_lines(warehouse)
     brokers = {account.id: day.broker(account) for account in day.settings.portfolio.accounts}
-    unasked = _unanswered(warehouse)
+    unasked = not_told_of(warehouse)
     waiting: set[tuple[str, int]] = set()  # pairs of a broker that is down: they are sent by a later pass
     unsold = {_pair(line) for line in lines if line.side == "sell" and _came_to_nothing(day, progress.get(line.key))}
     for line in sorted(lines, key=lambda line: line.side == "buy"):
@@ -456,7 +301,7 @@ def _cancel(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
     """Cancel what is worked when trading is stopped, and what keeps a pair on one leg for too long: it is tried at the market."""
     policy = day.settings.portfolio
     stopped = _is_stopped(day)
-    progress = _progress(warehouse)
+    progress = progress_of_lines(warehouse)
     begun: dict[tuple[str, int], datetime] = {}  # since when a pair stands on one leg
     legs = Counter(map(_pair, lines))
     for line in lines:
@@ -484,35 +329,5 @@ def _cancel(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
         note_states(warehouse, day)
 
 
-def _tell_lots(warehouse: Warehouse, day: Day, account: Account, broker: Broker) -> None:
-    """Tell a broker that takes lots after the trade those of its fills; what it does not take any more stays untold."""
-    if account.relief != "after_trade":
-        return
-    waiting = warehouse.rows(
-        "SELECT i.client_order_id, l.lots, i.quantity, coalesce(sum(p.quantity), 0)::DECIMAL(28, 9) AS before "
-        "FROM ledger.intents AS i JOIN ledger.batches AS b USING (batch_id) JOIN ledger.batch_lines AS l USING (batch_id, line) "
-        "LEFT JOIN ledger.intents AS q ON q.batch_id = i.batch_id AND q.line = i.line AND q.attempt < i.attempt "
-        "LEFT JOIN ledger.order_events AS p ON p.client_order_id = q.client_order_id AND p.event = 'fill' "
-        "ANTI JOIN ledger.lot_identifications AS t ON t.client_order_id = i.client_order_id "
-        "WHERE b.account_id = $account AND l.side = 'sell' AND l.lots <> '' "
-        "AND i.client_order_id IN (SELECT client_order_id FROM ledger.order_events WHERE event IN ('filled', 'canceled', 'expired') "
-        "AND quantity > 0) GROUP BY ALL",
-        account=account.id,
-    )
-    for name, lots, quantity, before in waiting.iter_rows():
-        own = first_picks(rest_of_picks(lots, before), quantity)
-        try:
-            at, until = broker.tell_lots(name, own, day.as_of)
-        except (OrderRejected, Unavailable):
-            continue
-        warehouse.add(
-            "ledger.lot_identifications", (name, own, _utc(at), "the broker took them", "after trade", _utc(until))
-        )
-
-
 def _plain(quantity: Decimal) -> Decimal:
     return Decimal(f"{quantity.normalize():f}")
-
-
-def _utc(new_york: datetime) -> datetime:
-    return new_york.replace(tzinfo=NEW_YORK).astimezone(UTC).replace(tzinfo=None)

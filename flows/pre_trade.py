@@ -14,9 +14,10 @@ from transforms import tables
 from transforms.exact import nano_shares, shares, trade_cents, usd
 from transforms.harvest.benefit import rates
 from transforms.lots.ahead import Ahead
-from transforms.lots.check import Effect, Year
+from transforms.lots.check import Effect, Limits, Year
 from transforms.lots.coming import Plan, coming
 from transforms.lots.groups import united
+from transforms.lots.in_part import OpenShares, Young, beyond_in_part
 from transforms.lots.rules import Rules, purchase_replaces
 from transforms.model import DEFERRED, Event, Trade
 from warehouse.db import Warehouse
@@ -34,10 +35,15 @@ class Known(NamedTuple):
     identical: dict[str, str]
     cautious: dict[str, str]
     ahead: Ahead
+    young: Young
 
     def effects(self, proposed: Iterable[Trade]) -> dict[str, Effect]:
         """What each trade of a batch would do, the whole batch together."""
         return self.ahead.effects(proposed)
+
+    def beyond_in_part(self, proposed: Iterable[Trade], limits: Limits) -> dict[str, str]:
+        """Why sales of a batch may not be made, though they pass when all of it is filled: a limit may leave some."""
+        return beyond_in_part(proposed, self.young, self.effects, limits)
 
 
 def known(warehouse: Warehouse, day: Day, on: date) -> Known:
@@ -54,7 +60,13 @@ def known(warehouse: Warehouse, day: Day, on: date) -> Known:
     trades, unsized = coming(_plans(warehouse, day, law, on), on + timedelta(days=law.window_days), prices)
     to_come, year = [*trades, *_open_orders(warehouse, day, law)], _year(warehouse, day, on)
     ahead = Ahead(events, to_come, law, year, policy.groups, policy.cautious_groups, on)
-    return Known([*events], to_come, unsized, law, year, policy.groups, policy.cautious_groups, ahead)
+    held = warehouse.rows(
+        "SELECT lot_id, account_id, security_id, (quantity * 1000000000)::BIGINT, acquired_on >= $first FROM core.lots "
+        "WHERE quantity > 0",
+        first=on - timedelta(days=law.window_days),
+    )
+    young = Young(map(OpenShares._make, held.iter_rows()), policy.cautious_groups)
+    return Known([*events], to_come, unsized, law, year, policy.groups, policy.cautious_groups, ahead, young)
 
 
 def show(warehouse: Warehouse, seen: Known) -> None:

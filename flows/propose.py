@@ -45,10 +45,6 @@ def gather(warehouse: Warehouse, day: Day, seen: Known, left_out: Collection[str
     )
     at_a_loss = warehouse.rows("SELECT security_id FROM mart.cannot_buy_today WHERE until_on >= $on", on=on)
     low, high = policy.replacement.beta_range
-    young = warehouse.rows(
-        "SELECT DISTINCT lot_id FROM core.lots WHERE acquired_on >= $first",
-        first=on - timedelta(days=seen.rules.window_days),
-    )
     return Scan(
         on=on,
         holdings=holdings(_open_lots(warehouse, left_out)),
@@ -63,7 +59,7 @@ def gather(warehouse: Warehouse, day: Day, seen: Known, left_out: Collection[str
         identical=group,
         alike=_alike(warehouse, day),
         barred={group.get(name, name) for name in at_a_loss["security_id"]},
-        young=set(young["lot_id"]),
+        young=seen.young,
         do_not_trade=policy.gates.do_not_trade,
         no_replacement="no replacement: nothing in its sector that may be bought moves with it (correlation "
         f"{policy.replacement.min_correlation} or more, beta {low} to {high})",

@@ -1,17 +1,24 @@
-"""A harvest must be clean even when only a part of the day's sales is filled."""
+"""A sale must be clean even when only a part of the day's sales is filled."""
 
-from datetime import date
+from datetime import date, datetime
+from pathlib import Path
 
 import pytest
 from small import Small
+
+from flows.day import Clock, day_of
+from flows.decide import lines_of
+from flows.evidence import held_back_by_gates
+from flows.hand import order
+from warehouse.db import writer
 
 FRIDAY = date(2026, 3, 6)
 OLD, YOUNG = "2025-06-02", "2026-02-20"
 IN_PART = "if the day's sales of it are filled in part: "
 
 
-def reasons(tmp_path, **accounts: list[tuple[str, str, int]]) -> dict[str, str]:
-    """Why each account's harvest of XYZ, bought at 100 and at 70 now, is refused; the rows are (id, day, shares)."""
+def booked(tmp_path: Path, **accounts: list[tuple[str, str, int]]) -> Small:
+    """Accounts that bought XYZ at 100, which is at 70 now; the rows are (id, day, shares)."""
     house = Small(tmp_path / "home", {"XYZ": 70.0})
     for name, lots in accounts.items():
         house.account(name)
@@ -20,7 +27,12 @@ def reasons(tmp_path, **accounts: list[tuple[str, str, int]]) -> dict[str, str]:
         held = sum(shares for _, _, shares in lots)
         house.holds(name, FRIDAY, XYZ=str(held), usd=str(100000 - 100 * held))
     house.run(FRIDAY)
-    return dict(house.ask("SELECT account_id, reason FROM core.proposals"))
+    return house
+
+
+def reasons(tmp_path: Path, **accounts: list[tuple[str, str, int]]) -> dict[str, str]:
+    """Why each account's harvest is refused."""
+    return dict(booked(tmp_path, **accounts).ask("SELECT account_id, reason FROM core.proposals"))
 
 
 def test_an_old_lot_sold_with_a_young_one_is_refused_for_the_young_one_might_be_left(tmp_path):
@@ -47,3 +59,45 @@ def test_lots_that_can_wash_nothing_when_they_are_left_are_no_obstacle(tmp_path,
 def test_a_young_lot_within_the_limit_is_no_obstacle(tmp_path):
     said = reasons(tmp_path, joint=[("A", OLD, 200), ("B", YOUNG, 1)])
     assert said["joint"].startswith("no replacement")
+
+
+# A person's own sales, and the gates ---------------------------------------------------------------------
+
+SATURDAY = datetime(2026, 3, 7, 15)
+
+
+def by_hand(house: Small, row: str) -> str:
+    file = house.home / "mine.csv"
+    file.write_text(f"account,side,symbol,quantity\n{row}\n")
+    return order(house.settings(), file, only_check=False, clock=Clock(lambda: SATURDAY, lambda _: None))
+
+
+def test_a_sale_by_hand_that_could_leave_a_young_lot_is_left_out_and_told_why(tmp_path):
+    house = booked(tmp_path, joint=[("A", OLD, 200), ("B", YOUNG, 50)])
+    said = by_hand(house, "joint,sell,XYZ,250")
+    assert f"{IN_PART}$1,500.00 of loss would be disallowed" in said and "decided" not in said
+    assert IN_PART not in by_hand(house, "joint,sell,XYZ,240"), "ten of the young ones are left in any case"
+
+
+def test_a_sale_by_hand_of_old_lots_alone_is_decided(tmp_path):
+    house = booked(tmp_path, joint=[("A", OLD, 200), ("B", OLD, 50)])
+    assert "decided: " in by_hand(house, "joint,sell,XYZ,250")
+
+
+def test_the_gate_asks_it_again_until_a_part_of_the_sale_was_sent(tmp_path):
+    house = booked(tmp_path, joint=[("A", OLD, 200), ("B", YOUNG, 50)])
+    house.portfolio += "[gates]\nmax_washed_usd = 2000\n"
+    assert "decided: " in by_hand(house, "joint,sell,XYZ,250")
+    house.portfolio = house.portfolio.replace("max_washed_usd = 2000", "max_washed_usd = 50")
+    settings = house.settings()
+    with writer(settings.warehouse) as warehouse:
+        day = day_of(settings, FRIDAY, SATURDAY)
+        [line] = lines_of(warehouse, date(2026, 3, 9))
+        washed = [
+            row.reason for row in held_back_by_gates(warehouse, day, [line], line.session_on) if row.gate == "wash_sale"
+        ]
+        assert len(washed) == 1 and washed[0].startswith(IN_PART)
+        warehouse.add("ledger.intents", ("it", *line.key, 1, 200, None, None, "", SATURDAY))
+        rest = line._replace(quantity=line.quantity - 200)
+        held_back = held_back_by_gates(warehouse, day, [rest], line.session_on)
+    assert "wash_sale" not in {row.gate for row in held_back}

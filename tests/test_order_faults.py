@@ -136,14 +136,14 @@ def test_a_purchase_waits_for_the_cash_of_a_sale_that_is_not_its_pair_too(house)
     assert "waits for $" in house.ask("SELECT reason FROM core.waiting")[0][0]
 
 
-def test_what_is_a_dry_run_refuses_nothing_that_is_not(house):
-    change(house, 'id = "roth"', 'id = "roth"\nshares = "whole"')
-    text = (house.home / "portfolio.toml").read_text()
-    head, tail = text.split('id = "roth"')
-    (house.home / "portfolio.toml").write_text(head + 'id = "roth"' + tail.replace('mode = "auto"', 'mode = "dry_run"'))
-    by_hand(house, "roth,buy,ZAA,100")
+def test_what_is_a_dry_run_counts_for_nothing_that_is_not(house):
+    file = house.home / "portfolio.toml"
+    head, tail = file.read_text().split('id = "roth"')
+    file.write_text(head + 'id = "roth"' + tail.replace('mode = "auto"', 'mode = "dry_run"'))
+    change(house, "max_daily_turnover = 1.0", "max_daily_turnover = 0.35")
+    by_hand(house, "roth,buy,ZCC,400")
     house.morning()
-    assert [one["side"] for one in orders(house)] == ["sell", "buy"], "a purchase that is only shown washes nothing"
+    assert [one["side"] for one in orders(house)] == ["sell", "buy"], "what is only shown uses up no limit"
     assert not orders(house, "roth")
 
 
@@ -211,3 +211,13 @@ def test_two_accounts_that_are_one_at_the_broker_are_refused_when_the_file_is_re
     change(house, "ALPACA_ROTH", "ALPACA_TAXABLE")
     with pytest.raises(SettingsError, match="two accounts are reached the same way"):
         read_portfolio(house.home / "portfolio.toml")
+
+
+def test_without_a_live_price_an_order_waits_for_one(house):
+    down(house, "GET", "/v2/stocks/")
+    house.morning()
+    assert not orders(house)
+    assert {gate for (gate,) in house.ask("SELECT gate FROM core.waiting")} == {"live_price"}
+    up(house)
+    house.morning(hour=10)
+    assert len(orders(house)) == 2

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from flows.day import day_of
-from flows.orders import held_back_by_gates
+from flows.evidence import held_back_by_gates
 from flows.pre_trade import known
 from flows.report import report
 from flows.settings import NOT_LISTED, Portfolio

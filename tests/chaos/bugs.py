@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import flows.daily
+import flows.fills
 import flows.orders
 from flows.connectors import OrderRejected, OrderState, Unavailable
 from flows.connectors.alpaca import Refused
@@ -193,7 +194,7 @@ def _no_transactions() -> None:
 
 
 def _expired_is_sent() -> None:
-    open_intents, send = flows.orders._open_intents, flows.orders._send
+    open_intents, send = flows.fills._open_intents, flows.orders._send
 
     def later(warehouse: Warehouse) -> list:
         return [(name, account, at + timedelta(days=7)) for name, account, at in open_intents(warehouse)]
@@ -202,7 +203,7 @@ def _expired_is_sent() -> None:
         days = warehouse.rows("SELECT DISTINCT session_on FROM ledger.batches")["session_on"]
         send(warehouse, day, [line for on in days for line in lines_of(warehouse, on)])
 
-    flows.orders._open_intents, flows.orders._send = later, sending
+    flows.fills._open_intents, flows.orders._send = later, sending
 
 
 BUGS = {

@@ -21,6 +21,7 @@ from transforms.harvest.benefit import tax_on, unused
 from transforms.harvest.candidates import Candidate, Holdings, candidates, cents
 from transforms.harvest.replacement import Replacement
 from transforms.lots.check import Effect, Limits, Year, beyond, within
+from transforms.lots.in_part import Young, beyond_in_part
 from transforms.model import Trade
 
 CASH_CUSHION = Decimal("0.98")  # a replacement is bought for a little less than the sale brings: prices move on
@@ -51,7 +52,7 @@ class Scan(NamedTuple):
     identical: Mapping[str, str]  # the cautious groups
     alike: Mapping[str, list[Replacement]]
     barred: Collection[str]  # groups that a loss bars from being bought
-    young: Collection[str]  # lots bought within the window before the day
+    young: Young
     do_not_trade: Collection[str]
     no_replacement: str  # why, in words
 
@@ -87,9 +88,9 @@ def proposals(scan: Scan, prices: Mapping[str, Decimal]) -> list[Proposal]:
     """
     found = candidates(scan.holdings, prices, scan.reaches_any_lot, *scan.thresholds, scan.on)
     found.sort(key=lambda one: (-one.short_loss_usd, -one.loss_usd, one.account_id, one.security_id))
-    found = _in_part(found, scan)
     trades = {one.name: [_sale(one, scan)] for one in found if not one.refusal}
     found, alone = _clear(found, scan, trades)
+    found = _in_part(found, scan)
     is_unseen = cache(lambda security_id: unseen(security_id, scan.unsafe, scan.identical))
     found = [one._replace(refusal=one.refusal or is_unseen(one.security_id)) for one in found]
     bought = _bought(found, scan, prices)
@@ -119,27 +120,10 @@ def row(one: Proposal) -> tuple:
 
 
 def _in_part(found: list[Candidate], scan: Scan) -> list[Candidate]:
-    """Refuse what would be washed if only a part of the day's sales were filled.
-
-    A lot of the last 30 days washes nothing once it is sold itself, but a limit may fill the others and leave it. So a sale must
-    pass with the lots before its last young one only, and without the sales of other young lots of its security.
-    """
-    group = scan.identical
-    last = {one.name: max((i for i, (lot, _) in enumerate(one.lots) if lot in scan.young), default=-1) for one in found}
-    with_young: dict[str, set[str]] = {}
-    for one in found:
-        if last[one.name] >= 0 and not one.refusal:
-            with_young.setdefault(group.get(one.security_id, one.security_id), set()).add(one.name)
-    passed = []
-    for one in found:
-        others = with_young.get(group.get(one.security_id, one.security_id), set()) - {one.name}
-        if not one.refusal and (others or last[one.name] > 0):
-            lots = one.lots[: last[one.name]] if last[one.name] > 0 else one.lots
-            part = _sale(one._replace(lots=lots, quantity=sum((shares for _, shares in lots), Decimal(0))), scan)
-            if reason := beyond(scan.effects([part])[one.name], scan.limits):
-                one = one._replace(refusal=f"if the day's sales of it are filled in part: {reason}")
-        passed.append(one)
-    return passed
+    """Refuse what would be washed if only a part of the day's sales were filled."""
+    sales = [_sale(one, scan) for one in found if not one.refusal]
+    reasons = beyond_in_part(sales, scan.young, scan.effects, scan.limits)
+    return [one._replace(refusal=one.refusal or reasons.get(one.name, "")) for one in found]
 
 
 def _clear(

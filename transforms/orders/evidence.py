@@ -137,6 +137,7 @@ class Evidence:
     stopped: str = ""  # where the kill switch stands and how to lift it; empty: it is not there
     drawdown: float | None = None  # below the high, as a positive fraction; None: not measured
     washed: Mapping[Key, Effect] = field(default_factory=dict)  # what the pre-trade check says of each line
+    washed_in_part: Mapping[Key, str] = field(default_factory=dict)  # why not, if not all of them were filled
     unseen: Mapping[str, str] = field(default_factory=dict)  # security -> who could have bought it unseen, in words
     approved: frozenset[str] = frozenset()  # batches, by the digest of these lines
     sent_usd: Decimal = ZERO  # value of the orders that went out for this session already

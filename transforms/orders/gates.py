@@ -243,7 +243,8 @@ def wash_sale(line: Line, seen: Evidence, at: Count) -> str | None:
     if line.side == "sell" and "harvest" in line.method and (unseen := seen.unseen.get(line.security_id)):
         return unseen
     effect = seen.washed.get(line.key)
-    return beyond(effect, seen.policy.wash) or None if effect else None
+    whole = beyond(effect, seen.policy.wash) if effect else ""
+    return whole or seen.washed_in_part.get(line.key)
 
 
 def _over(amount: Decimal, limit: Decimal, what: str) -> str | None:
