@@ -148,7 +148,7 @@ def test_what_is_a_dry_run_counts_for_nothing_that_is_not(house):
 
 
 def test_an_order_by_itself_keeps_its_limit_after_a_part_of_it_is_filled(house):
-    change(house, "work_minutes = 0", "work_minutes = 60")
+    change(house, "work_minutes = 0", "work_minutes = 8")
     by_hand(house, "roth,buy,ZCC,100")
     liquidity(house, [[30, "0.25"], [90_000, "0.75"]], "ZCC")
     house.morning()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from flows.calendar import closes, session_at
 from tests.chaos.truth import NEW_YORK, Execution, Order, executions, orders, washes
 from tests.fake_alpaca.journal import recomputed
+from transforms.orders.identity import batch_hash
 
 ATTEMPTS = 3  # of the household's policy
 Rows = dict[str, list[list[str]]]
@@ -225,7 +226,10 @@ def _washes(at: Seen) -> Iterator[tuple[str, str]]:
 
 
 def decisions_are_whole(at: Seen) -> Iterator[str]:
-    """A harvest is stored with what replaces it."""
+    """A harvest is stored with what replaces it, a batch with its lines."""
+    for batch, digest, lines in at.ledger["batches"]:
+        if lines == "0" and digest != batch_hash([]):
+            yield f"{batch} was stored without its lines"
     sides: dict[tuple[str, int], set[str]] = defaultdict(set)
     for line in at.lines.values():
         if line.method == "harvest":

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from flows.calendar import closes
+from tests.chaos.bugs import BUGS
 from tests.chaos.check import Seen, Violation, no_leg_stands_alone, seen, unforeseen_washes, violations
 from tests.chaos.faults import CANCELS, Deck, Fault
 from tests.chaos.process import begun
@@ -46,7 +47,12 @@ class Days:
     """The days of one world. Stops at the first day with a violation."""
 
     def __init__(self, folder: Path, seed: str, days: int, bug: str = "", log: Any = None):
-        self.world, self.deck, self.bug, self.days = World(folder, seed, days), Deck(seed), bug, days
+        self.world, self.deck, self.bug, self.days = (
+            World(folder, seed, days),
+            Deck(seed, BUGS[bug].faults if bug else ()),
+            bug,
+            days,
+        )
         self.random = Random(f"days {seed}")
         self.runs, self.began, self.errors, self.log = 0, 0, Counter[str](), log
         self.found: list[tuple[date, Violation]] = []
@@ -125,7 +131,7 @@ class Days:
             is_worked = any(one.ended_at is None for one in orders(broker.events()))
             deck = (
                 "stopping"
-                if is_worked and random.random() < 0.3
+                if is_worked and random.random() < 0.7
                 else "opening"
                 if has_orders and random.random() < 0.85
                 else ""

@@ -36,9 +36,13 @@ class Fault(NamedTuple):
 
 
 class Deck:
-    """Faults to come. `last` are the boundaries that a step of a kind passed when it was last counted."""
+    """Faults to come, only those named where some are.
 
-    def __init__(self, seed: str):
+    `last` are the boundaries that a step of a kind passed when it was last counted.
+    """
+
+    def __init__(self, seed: str, only: tuple[str, ...] = ()):
+        self.only = only
         self.random = Random(f"faults {seed}")
         self._decks: dict[str, list[str]] = {}
         self.last: dict[str, dict[str, int]] = {}
@@ -47,7 +51,7 @@ class Deck:
     def draw(self, kind: str) -> Fault:
         deck = self._decks.setdefault(kind, [])
         if not deck:
-            deck += {"opening": MORNINGS, "stopping": CANCELS}.get(kind, ANYTIME)
+            deck += self.only or {"opening": MORNINGS, "stopping": CANCELS}.get(kind, ANYTIME)
             self.random.shuffle(deck)
         return self._made(deck.pop(), kind)
 

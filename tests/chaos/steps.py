@@ -21,6 +21,8 @@ LEDGER = {
     "intents": "SELECT client_order_id, batch_id, line, attempt, quantity FROM ledger.intents ORDER BY ALL",
     "lines": "SELECT batch_id, line, pair, method, account_id, session_on, side, security_id, quantity, price_usd "
     "FROM ledger.batch_lines JOIN ledger.batches USING (batch_id) ORDER BY ALL",
+    "batches": "SELECT batch_id, batch_hash, count(line) FROM ledger.batches LEFT JOIN ledger.batch_lines USING (batch_id) "
+    "GROUP BY ALL ORDER BY ALL",
     "refusals": "SELECT batch_id, line, gate FROM ledger.refusals ORDER BY ALL",
     "waiting": "SELECT batch_id, line, gate FROM core.waiting ORDER BY ALL",
     "shares": "SELECT account_id, security_id, sum(quantity) FROM core.lots GROUP BY ALL HAVING sum(quantity) <> 0 ORDER BY ALL",
