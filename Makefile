@@ -10,7 +10,7 @@ run: setup
 	@$(RUN) thresher demo
 
 test: setup
-	@$(RUN) pytest -q
+	@$(RUN) pytest -q -n auto --dist loadfile
 
 setup: python $(if $(findstring /,$(UV)),$(UV))
 	@$(UV) sync --locked --quiet
@@ -27,7 +27,7 @@ check: setup
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy flows transforms warehouse
-	@$(RUN) pytest -q
+	@$(RUN) pytest -q -n auto --dist loadfile
 
 format: setup
 	@$(RUN) ruff check --fix .

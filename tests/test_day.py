@@ -431,6 +431,18 @@ def test_one_source_down_the_rest_books_and_its_account_takes_no_orders(day_befo
     ]
 
 
+def test_what_an_outage_kept_from_being_decided_is_decided_when_it_is_over(day_before):
+    file = day_before.folder / "taxable-fifo.csv"
+    text = file.read_text()
+    file.unlink()
+    day_before.run(DAY)
+    assert not harvested(day_before, FILL), "a purchase there, which nobody saw, could wash any harvest"
+    assert not day_before.ask("SELECT batch_id FROM ledger.batches")
+    file.write_text(text)
+    day_before.run(DAY)
+    assert harvested(day_before, FILL) == HARVESTS
+
+
 BAD = {  # the row, and the words of the reason why it cannot be used
     "X-1,2022-10-14,trade,buy,WMT,1,-55.00,0,55.00,,": "price_usd is negative",
     "X-2,2022-10-14,trade,buy,WMT,NaN,55.00,0,-55.00,,": "quantity is missing or cannot be read",

@@ -199,6 +199,8 @@ LIMITS = [  # gate, line, what it lets pass, what it refuses, words of the refus
         {"washed": {BUY.key: washed(5_000, 3_001, "R-9")}},
         ["$30.01 of it for good", "joint would sell 10 HD", "at most $30.00 may be lost for good"],
     ),
+    ("wash_sale", SELL, {"unseen": {"BBY": "who knows"}}, {"unseen": {"HD": "who knows"}}, ["who knows"]),
+    ("wash_sale", SELL, {"washed_in_part": {BUY.key: "a part"}}, {"washed_in_part": {SELL.key: "a part"}}, ["a part"]),
 ]  # fmt: skip
 
 

@@ -136,6 +136,22 @@ def test_a_purchase_waits_for_the_cash_of_a_sale_that_is_not_its_pair_too(house)
     assert "waits for $" in house.ask("SELECT reason FROM core.waiting")[0][0]
 
 
+def test_a_purchase_by_hand_that_would_wash_a_harvest_that_still_waits_is_left_out(house):
+    said = by_hand(house, "roth,buy,ZAA,10")
+    assert "of loss would be disallowed" in said and "left out: buy ZAA in roth" in said
+    house.morning()
+    assert [one["side"] for one in orders(house)] == ["sell", "buy"] and not orders(house, "roth")
+
+
+def test_a_harvest_is_held_back_when_purchases_cannot_be_seen_any_more(house):
+    house.change("UPDATE core.source_status SET is_sound = false, reason = 'gone' WHERE source = 'roth' AND kind = 'activities'")
+    house.morning()
+    assert not orders(house)
+    assert house.ask("SELECT reason FROM ledger.refusals WHERE gate = 'wash_sale'") == [
+        ("a purchase that nobody has seen yet could wash it: gone",)
+    ]
+
+
 def test_what_is_a_dry_run_counts_for_nothing_that_is_not(house):
     file = house.home / "portfolio.toml"
     head, tail = file.read_text().split('id = "roth"')

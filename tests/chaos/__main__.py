@@ -79,7 +79,8 @@ def run(
     return made
 
 
-def summary(made: list[Ran], seconds: float, seed: str) -> str:
+def summary(made: list[Ran], seconds: float, bug: str) -> str:
+    planted = f" --bug {bug}" if bug else ""
     met = sum((Counter(one.met) for one in made), Counter())
     total = {name: sum(getattr(one, name) for one in made) for name in ("days", "runs", "orders", "fills", "washed")}
     found = [(one, row) for one in made for row in one.violations]
@@ -91,7 +92,7 @@ def summary(made: list[Ran], seconds: float, seed: str) -> str:
     ]
     for one, (on, name, words) in found:
         lines.append(
-            f"VIOLATION {on} {name}: {words}\n  again: python -m tests.chaos --seed {one.seed} --days {one.days}"
+            f"VIOLATION {on} {name}: {words}\n  again: python -m tests.chaos --seed {one.seed} --days {one.days}{planted}"
         )
     return "\n".join(lines)
 
@@ -121,7 +122,7 @@ def main() -> int:
     if said.bugs:
         return find_bugs(said.seed, said.days, said.jobs)
     made = run(worlds(said.seed, said.days), said.jobs, said.bug or "", log=said.log, keep=said.keep)
-    print(summary(made, time.monotonic() - began, said.seed))
+    print(summary(made, time.monotonic() - began, said.bug or ""))
     return any(one.violations for one in made)
 
 

@@ -224,5 +224,9 @@ BUGS = {
         "what belongs together is written one by one",
         ("killed before a write", "killed after a write"),
     ),
-    "expired": Bug(_expired_is_sent, "an intent whose session is over is sent the next day"),
+    "expired": Bug(
+        _expired_is_sent,
+        "an intent whose session is over is sent the next day",
+        ("killed before an order", "503 to an order"),
+    ),
 }
