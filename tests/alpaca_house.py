@@ -136,15 +136,16 @@ class AlpacaHouse(House):
             assert float(money) == float(cash)
 
 
-def ask_as(server: Running, key: str, secret: str, path: str, body: dict | None = None):
+def ask_as(server: Running, key: str, secret: str, path: str, body: dict | None = None, method: str | None = None):
     import json
     from urllib.request import Request, urlopen
 
-    request = Request(f"{server.address}{path}", None if body is None else json.dumps(body).encode())
+    request = Request(f"{server.address}{path}", None if body is None else json.dumps(body).encode(), method=method)
     request.add_header("APCA-API-KEY-ID", key)
     request.add_header("APCA-API-SECRET-KEY", secret)
     with urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+        read = answer.read()
+    return json.loads(read) if read else None
 
 
 def price_table(file: Path) -> None:

@@ -144,7 +144,9 @@ def test_a_purchase_by_hand_that_would_wash_a_harvest_that_still_waits_is_left_o
 
 
 def test_a_harvest_is_held_back_when_purchases_cannot_be_seen_any_more(house):
-    house.change("UPDATE core.source_status SET is_sound = false, reason = 'gone' WHERE source = 'roth' AND kind = 'activities'")
+    house.change(
+        "UPDATE core.source_status SET is_sound = false, reason = 'gone' WHERE source = 'roth' AND kind = 'activities'"
+    )
     house.morning()
     assert not orders(house)
     assert house.ask("SELECT reason FROM ledger.refusals WHERE gate = 'wash_sale'") == [
@@ -163,12 +165,16 @@ def test_what_is_a_dry_run_counts_for_nothing_that_is_not(house):
     assert not orders(house, "roth")
 
 
-def test_an_order_by_itself_keeps_its_limit_after_a_part_of_it_is_filled(house):
-    change(house, "work_minutes = 0", "work_minutes = 8")
+def test_an_order_by_itself_keeps_its_limit_when_its_rest_is_sent_again(house):
     by_hand(house, "roth,buy,ZCC,100")
-    liquidity(house, [[30, "0.25"], [90_000, "0.75"]], "ZCC")
+    liquidity(house, IN_HALVES, "ZCC")
     house.morning()
-    assert [one["type"] for one in orders(house, "roth")] == ["limit"]
+    house.at(SESSION, 9, 55)
+    key, secret = house.server.keys["roth"]
+    ask_as(house.server, key, secret, f"/v2/orders/{orders(house, 'roth')[0]['id']}", method="DELETE")
+    house.morning(hour=10)
+    assert orders(house, "roth")[0]["filled_qty"] == "50"
+    assert [one["type"] for one in orders(house, "roth")] == ["limit", "limit"]
 
 
 def test_a_decision_that_was_sent_cannot_be_refused_any_more(house):
@@ -188,6 +194,9 @@ def test_an_account_whose_open_orders_cannot_be_asked_for_takes_no_new_ones(hous
     down(house, "GET", "/v2/account/activities/FILL")
     house.morning(hour=10)
     assert len(orders(house)) == before
+    assert not house.ask(
+        "SELECT * FROM ledger.intents JOIN ledger.batch_lines USING (batch_id, line) WHERE security_id = 'ZDD'"
+    )
     up(house)
     house.morning(hour=12)
     assert len(orders(house)) == before + 1
