@@ -11,6 +11,7 @@ from conftest import _without_report
 
 import flows.connectors.alpaca
 import flows.connectors.brokers.alpaca
+import flows.orders
 from flows import approvals
 from flows.csv_file import Unreadable
 from flows.daily import daily, final, is_unfinished
@@ -211,7 +212,7 @@ def test_an_order_of_our_name_that_says_something_else_is_not_taken_for_ours(hou
     assert [(one["side"], one["symbol"]) for one in orders(house)] == [("buy", "ZCC")], "and nothing is bought for it"
 
 
-def test_an_earlier_day_that_was_booked_again_is_put_right_before_anything_is_sent(house):
+def test_an_earlier_day_that_was_booked_again_is_put_right_before_anything_is_sent(house, monkeypatch):
     house.at(DAY, 20)
     daily(
         house.settings(),
@@ -222,8 +223,16 @@ def test_an_earlier_day_that_was_booked_again_is_put_right_before_anything_is_se
     )
     with pytest.raises(Unreadable, match="thresher run first"):
         by_hand(house, "roth,buy,ZCC,10")
+    asked: list[date] = []
+    before = flows.orders.held_back_by_gates
+
+    def looking(warehouse, *given):
+        asked.append(warehouse.value("SELECT max(session_on) FROM core.latest_prices"))
+        return before(warehouse, *given)
+
+    monkeypatch.setattr(flows.orders, "held_back_by_gates", looking)
     house.morning()
-    assert len(orders(house)) == 2
+    assert len(orders(house)) == 2 and set(asked) == {DAY}, "the gates look at the closes that it was decided on"
 
 
 def test_a_persons_order_after_the_close_is_not_decided_for_the_session_that_is_over(house):

@@ -186,6 +186,10 @@ def test_a_live_price_that_nobody_would_believe_stops_the_order_and_its_pair(hou
 def test_an_order_is_in_whole_shares_in_dollars_or_in_fractions_as_its_broker_takes_it(house, shares, bought):
     file = house.home / "portfolio.toml"
     file.write_text(file.read_text().replace('mode = "auto"', f'mode = "auto"\nshares = "{shares}"'))
+    house.server.admin("/liquidity", {"symbol": "ZBB", "plan": [[30, "1"]]})
+    house.meanwhile = lambda: house.server.admin(
+        "/prices", {"symbol": "ZBB", "price": "85.40"}
+    )  # a little dearer by then
     house.morning()
     [buy] = [one for one in orders(house) if one["side"] == "buy"]
     assert (

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from small import HEAD, Small
 
+import flows.connectors.alpaca
+import flows.connectors.brokers.alpaca
 from flows.book import book
 from flows.connectors import Delivery, Unavailable
 from flows.daily import daily
@@ -624,6 +626,8 @@ def test_an_account_that_cannot_be_reached_is_one_source_down(small, monkeypatch
     """Its keys are there, its broker is not: a port of this machine on which nobody listens."""
     for name in ("ALPACA_API_KEY", "ALPACA_SECRET_KEY"):
         monkeypatch.setenv(name, "not-a-key")
+    monkeypatch.setattr(flows.connectors.alpaca, "WAITS", (0.0,) * 3)
+    monkeypatch.setattr(flows.connectors.brokers.alpaca, "WAITS", (0.0,) * 3)
     monkeypatch.setenv("THRESHER_ALPACA_URL", "http://127.0.0.1:9")
     small.says("joint", PAID_IN, BOUGHT)
     small.holds("joint", FRIDAY, ABC="100", usd="7000")
