@@ -24,6 +24,7 @@ DEMO_DAYS = ("2022-10-14", "2022-10-14", "2022-10-17")
 REAL_DAYS = ("2025-09-30", "2025-09-30", "2025-10-01")
 REAL_LOTS = 5_000
 SCANS = (500, REAL_LOTS, 50_000)
+OPTIMIZED, OPTIMIZED_PLAINLY = ((100, 600), (500, 3_000), (1_500, 10_000), (3_000, 20_000)), 500
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 PEER, PEER_SIZES = "capital-gains==1.0.8", (1_000, 10_000, PEERS_UP_TO)
 
@@ -167,12 +168,46 @@ def _scan(size: int) -> list[str | Path]:
     return [PYTHON, "-m", "bench.intraday", str(size)]
 
 
+def index(_: argparse.Namespace) -> None:
+    """A risk model's forecasts and a direct index, 2015 to 2025, on real prices."""
+    folder = Path(os.environ.get("THRESHER_TEST_DATA") or "../shared").absolute() / "data"
+    if not folder.is_dir():
+        say(f"the direct index is left out: {folder} is not there (THRESHER_TEST_DATA names the folder above it)")
+        return
+    say("a direct index on real prices: about two minutes")
+    run([PYTHON, "-m", "bench.direct_index", folder], check=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+
+
+def optimize(_: argparse.Namespace) -> None:
+    """What to sell and buy, lot by lot."""
+    ours, plain = [], []
+    for securities, size in OPTIMIZED:
+        label = f"{securities:,} securities, {size:,} lots"
+        say(f"the optimizer: {label}")
+        command: list[str | Path] = [PYTHON, "-m", "bench.optimize", str(securities), str(size)]
+        ours.append(measured(label, command, {"OPENBLAS_NUM_THREADS": "1"}, size=size, by_itself=True))
+        if securities <= OPTIMIZED_PLAINLY:
+            plain.append(measured(label, [*command, "plain"], {"OPENBLAS_NUM_THREADS": "1"}, size=size, by_itself=True))
+    print(figures("the optimizer: a whole decision", ours))
+    names = ("core ms", "objective", "bound", "one side", "whole shares", "tracking error")
+    found = [row.parts or {} for row in ours]
+    cells = [[row.label, *(f"{part[name]:,.4g}" for name in names)] for row, part in zip(ours, found, strict=True)]
+    print(table(["the optimizer: basis points, and what is lost by step", *names], cells))
+    print(figures("a plain statement of its convex core in cvxpy, one solve", plain))
+    for row in plain:
+        said = row.parts or {}
+        print(f"{row.label}: {said['plain bps']:.7f} bps by cvxpy, {said['core bps']:.7f} bps by ours")
+    print()
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "demo": demo,
     "real": real,
     "lots": lots,
     "start": start,
     "intraday": intraday,
+    "optimize": optimize,
+    "index": index,
 }
 
 

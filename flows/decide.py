@@ -11,8 +11,12 @@ from decimal import Decimal
 
 from flows.calendar import closes, next_session
 from flows.day import Day
+from flows.leverage import leverage
+from flows.locate import location
 from flows.pre_trade import Known, known
+from flows.rebalance import bands, cash_flow
 from flows.settings import Account
+from flows.switch_back import switch_back
 from transforms import tables
 from transforms.exact import nano_shares, trade_cents
 from transforms.lots.check import beyond
@@ -27,7 +31,7 @@ from transforms.orders.identity import batch_hash, batch_id
 from warehouse.db import Warehouse
 
 
-def harvests(warehouse: Warehouse) -> Iterator[Proposed]:
+def harvests(warehouse: Warehouse, _day: Day) -> Iterator[Proposed]:
     """The harvests of core.proposals: each a sale and the purchase of what is held instead."""
     rows = warehouse.rows(
         "SELECT account_id, security_id, quantity, lots, price_usd, (short_loss_usd + long_loss_usd)::DECIMAL(28, 6), "
@@ -41,7 +45,26 @@ def harvests(warehouse: Warehouse) -> Iterator[Proposed]:
         yield Proposed(name, "harvest", account, "buy", bought, instead, at, "", zero, zero, f"instead of {sold}")
 
 
-METHODS: dict[str, Callable[[Warehouse], Iterable[Proposed]]] = {"harvest": harvests}
+def index(warehouse: Warehouse, day: Day) -> Iterable[Proposed]:
+    """The direct index; its solver takes most of a second to import, so it is only where a sleeve asks."""
+    if not any(sleeve.method == "index" for sleeve in day.settings.portfolio.sleeves):
+        return []
+    from flows.index import index as proposed
+
+    return proposed(warehouse, day)
+
+
+METHODS: dict[
+    str, Callable[[Warehouse, Day], Iterable[Proposed]]
+] = {  # each proposes nothing unless the policy asks for it
+    "leverage": leverage,
+    "harvest": harvests,
+    "switch_back": switch_back,
+    "cash_flow": cash_flow,
+    "bands": bands,
+    "location": location,
+    "index": index,
+}
 
 
 def decide(warehouse: Warehouse, day: Day) -> list[str]:
@@ -53,7 +76,7 @@ def decide(warehouse: Warehouse, day: Day) -> list[str]:
     decided = set(_stored(warehouse, session_on, "daily"))
     left = {a.id for a in day.settings.portfolio.accounts if batch_id(session_on, a.id) not in decided}
     if left:
-        proposed = [trade for method in METHODS.values() for trade in method(warehouse)]
+        proposed = [trade for method in METHODS.values() for trade in method(warehouse, day)]
         others = {trade.proposal for trade in proposed if trade.account_id not in left}
         unsound = "SELECT count(*) FROM core.source_status WHERE NOT is_sound AND kind IN ('activities', 'positions', 'prices')"
         empty_for = left if not warehouse.value(unsound) else set()

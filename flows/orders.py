@@ -253,12 +253,19 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
     brokers = {account.id: day.broker(account) for account in day.settings.portfolio.accounts}
     unasked = not_told_of(warehouse)
     waiting: set[tuple[str, int]] = set()  # pairs of a broker that is down: they are sent by a later pass
+    now: dict[str, datetime] = {}  # by its broker's own clock
     unsold = {_pair(line) for line in lines if line.side == "sell" and _came_to_nothing(day, progress.get(line.key))}
     for line in sorted(lines, key=lambda line: line.side == "buy"):
         pair = _pair(line)
         if line.key not in unanswered or pair in waiting or line.account_id not in brokers:
             continue
-        if not _may_go(day, line, unasked):
+        try:
+            if line.account_id not in now:
+                account = next(account for account in day.settings.portfolio.accounts if account.id == line.account_id)
+                now[account.id] = brokers[account.id].now() or day.now_at(account)
+        except Unavailable:
+            waiting.add(pair)
+        if pair in waiting or not _may_go(day, line, unasked, now[line.account_id]):
             waiting.add(pair)
             continue
         name, quantity, limit, notional, lots = unanswered[line.key]
@@ -279,10 +286,12 @@ def _send(warehouse: Warehouse, day: Day, lines: list[Line]) -> None:
         warehouse.add("ledger.order_events", (*state, day.clock.now()))
 
 
-def _may_go(day: Day, line: Line, unasked: set[str]) -> bool:
-    """An intent may have been stored long before it is sent: what has changed since holds it back all the same."""
-    account = next(account for account in day.settings.portfolio.accounts if account.id == line.account_id)
-    is_over = line.expires_at is not None and day.now_at(account) >= line.expires_at
+def _may_go(day: Day, line: Line, unasked: set[str], now: datetime) -> bool:
+    """An intent may have been stored long before it is sent: what has changed since holds it back all the same.
+
+    `now` is the time at the broker: an order that a wrong clock of this machine let pass would be worked in the next session.
+    """
+    is_over = line.expires_at is not None and now >= line.expires_at
     return not (_is_stopped(day) or is_over or line.account_id in unasked) and _may_send(day, line)
 
 

@@ -20,6 +20,7 @@ from transforms.lots.groups import united
 from transforms.lots.in_part import OpenShares, Young, beyond_in_part
 from transforms.lots.rules import Rules, purchase_replaces
 from transforms.model import DEFERRED, Event, Trade
+from transforms.tax.schedule_d import Carried, carried_into
 from warehouse.db import Warehouse
 from warehouse.law import wash_rules
 
@@ -98,10 +99,31 @@ def realized(warehouse: Warehouse, year: int) -> tuple[Decimal, Decimal]:
     return rows.row(0)
 
 
-def _year(warehouse: Warehouse, day: Day, on: date) -> Year:
+def carried_in(warehouse: Warehouse, day: Day, year: int) -> tuple[Decimal, Decimal]:
+    """Short-term and long-term losses of earlier years that a tax year begins with, USD, positive."""
+    income, stated = day.settings.portfolio.household.taxable_income_usd, stated_carryover(day)
+    rows = warehouse.rows("SELECT DISTINCT year(sold_on) FROM core.disposals WHERE year(sold_on) < $year", year=year)
+    results = {before: realized(warehouse, before) for (before,) in rows.iter_rows()}
+    return carried_into(year, results, day.law, income, stated)
+
+
+def stated_carryover(day: Day) -> Carried | None:
+    """What the household says of an earlier return; None: nothing."""
     household = day.settings.portfolio.household
+    if household.carryover_into is None:
+        return None
+    return Carried(household.carryover_into, household.carryover_short_usd, household.carryover_long_usd)
+
+
+def _year(warehouse: Warehouse, day: Day, on: date) -> Year:
+    """The year as it stands: realised, still planned, and carried into it."""
+    household = day.settings.portfolio.household
+    short, long = realized(warehouse, on.year)
+    brought_short, brought_long = carried_in(warehouse, day, on.year)
     return Year(
-        rates(day.law(on.year), household.taxable_income_usd, household.state_rate), *realized(warehouse, on.year)
+        rates(day.law(on.year), household.taxable_income_usd, household.state_rate),
+        short + household.planned_short_gain_usd - brought_short,
+        long + household.planned_long_gain_usd - brought_long,
     )
 
 

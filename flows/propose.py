@@ -8,18 +8,25 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from decimal import Decimal
 
+import numpy as np
 import polars as pl
 
 from flows.calendar import next_session
 from flows.day import Day
+from flows.fund_pairs import pairs_of
 from flows.measure import price_history
 from flows.pre_trade import Known, known, show
+from flows.settings import Harvest
 from transforms import tables
 from transforms.harvest.candidates import OpenLot, holdings
 from transforms.harvest.replacement import Replacement, replacements
 from transforms.harvest.scan import Concerned, Scan, Thresholds, proposals, row
+from transforms.harvest.worth import Economics, Outlook
+from transforms.risk.measures import SESSIONS_A_YEAR
 from warehouse.db import Warehouse
 from warehouse.law import wash_rules
+
+MIN_SESSIONS = 60  # of prices: with fewer nothing is said of how a security moves
 
 
 def propose(warehouse: Warehouse, day: Day) -> None:
@@ -45,25 +52,55 @@ def gather(warehouse: Warehouse, day: Day, seen: Known, left_out: Collection[str
     )
     at_a_loss = warehouse.rows("SELECT security_id FROM mart.cannot_buy_today WHERE until_on >= $on", on=on)
     low, high = policy.replacement.beta_range
+    alike = _alike(warehouse, day)
     return Scan(
         on=on,
         holdings=holdings(_open_lots(warehouse, left_out)),
         reaches_any_lot={account.id: account.reaches_any_lot for account in policy.accounts},
         averaged=set(averaged.iter_rows()),
-        thresholds=Thresholds(policy.harvest.min_loss_usd, policy.harvest.min_loss_rate),
+        thresholds=_thresholds(policy.harvest),
         effects=seen.effects,
         limits=policy.wash_limits,
         year=seen.year,
         unsafe=[*unsafe_accounts(warehouse, day), *_unsized(seen)],
         unlinked=[(account.can_hold, account.name) for account in policy.not_linked],
         identical=group,
-        alike=_alike(warehouse, day),
+        alike=alike,
         barred={group.get(name, name) for name in at_a_loss["security_id"]},
         young=seen.young,
         do_not_trade=policy.gates.do_not_trade,
+        economics=_economics(warehouse, day, alike),
         no_replacement="no replacement: nothing in its sector that may be bought moves with it (correlation "
-        f"{policy.replacement.min_correlation} or more, beta {low} to {high})",
+        f"{policy.replacement.min_correlation} or more, beta {low} to {high}), and no pair of funds is listed for it",
     )
+
+
+def _thresholds(policy: Harvest) -> Thresholds:
+    """By benefit every loss is weighed, whatever its size."""
+    if policy.by == "benefit":
+        return Thresholds(Decimal(0), Decimal(0))
+    return Thresholds(policy.min_loss_usd, policy.min_loss_rate)
+
+
+def _economics(warehouse: Warehouse, day: Day, alike: Mapping[str, list[Replacement]]) -> Economics | None:
+    """What losses are weighed by, where the policy asks for it."""
+    policy = day.settings.portfolio.harvest
+    if policy.by == "thresholds":
+        return None
+    asked = policy.benefit
+    history = price_history(warehouse, day, asked.lookback_sessions) if policy.by == "benefit" else pl.DataFrame()
+    names = history.columns[1:] if history.height > MIN_SESSIONS else []
+    moves = np.diff(np.log(history.select(names).to_numpy()), axis=0) if names else np.zeros((0, 0))
+    spread = moves.std(axis=0, ddof=1) * SESSIONS_A_YEAR**0.5 if names else ()
+    held = warehouse.value("SELECT coalesce(sum(value_usd), 0)::DECIMAL(28, 6) FROM mart.positions")
+    outlook = Outlook(
+        asked.later_rate, asked.horizon_years, asked.growth_rate, asked.never_taxed, float(asked.cost_bps) / 10_000,
+        asked.risk_aversion, asked.wait_days, asked.drift_rate, asked.margin_usd,
+    )  # fmt: skip
+    swap_risk = {name: found[0].tracking_error for name, found in alike.items() if found}
+    volatility = dict(zip(names, map(float, spread), strict=True))
+    told_of = policy.min_loss_usd, policy.min_loss_rate
+    return Economics(policy.by, outlook, volatility, swap_risk, held, told_of)
 
 
 def _open_lots(warehouse: Warehouse, left_out: Collection[str]) -> list[OpenLot]:
@@ -85,7 +122,17 @@ def _alike(warehouse: Warehouse, day: Day) -> dict[str, list[Replacement]]:
     moves = closes[1:] / closes[:-1] - 1
     returns = {name: moves[:, i] for i, name in enumerate(names)}
     asset_class = dict(warehouse.rows("SELECT security_id, asset_class FROM stg.securities").iter_rows())
-    return replacements(returns, asset_class, policy.min_correlation, policy.beta_range)
+    return replacements(
+        returns, asset_class, policy.min_correlation, policy.beta_range, max_correlation=policy.max_correlation,
+        max_loading_gap=policy.max_loading_gap, pairs=_pairs(warehouse, day),
+    )  # fmt: skip
+
+
+def _pairs(warehouse: Warehouse, day: Day) -> dict[str, tuple[str, ...]]:
+    """What may stand in for every fund that is known to be one; a fund that no table names has nothing."""
+    policy = day.settings.portfolio
+    funds = warehouse.rows("SELECT security_id FROM stg.securities WHERE kind = 'fund' ORDER BY 1")["security_id"]
+    return dict.fromkeys(funds, ()) | pairs_of(policy.replacement.pairs, policy.cautious_groups)
 
 
 def unsafe_accounts(warehouse: Warehouse, day: Day) -> list[Concerned]:

@@ -16,13 +16,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flows.connectors.formats.column_map import MARKUP, OWN, ColumnMap, shipped
+from flows.fund_pairs import on_one_index
 from transforms.lots.check import Limits
 from transforms.lots.tiers import merged
 from transforms.model import DEFERRED, TAXABLE
+from transforms.portfolio.tax_cost import ASSUMED
 from warehouse.law import policy
 
 DEMO = Path(__file__).parent / "demo"
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[Decimal, Field(ge=0, le=1)]
 
 
 class SettingsError(Exception):
@@ -38,7 +41,18 @@ class Household(_Frozen):
     filing_status: Literal["single", "mfj", "mfs", "hoh", "qss"]
     taxable_income_usd: Decimal  # ordinary taxable income of the year, before the portfolio
     state_rate: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
+    carryover_into: int | None = None  # the tax year whose return begins with these losses, from the return before:
+    carryover_short_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)  # short-term, positive
+    carryover_long_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    planned_short_gain_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)  # still to be realised this year, anywhere
+    planned_long_gain_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)
     linked: bool  # true: every account is under [[accounts]]; false lowers the confidence, visibly ([[unlinked]])
+
+    @model_validator(mode="after")
+    def _carried_into_a_year(self) -> "Household":
+        if (self.carryover_short_usd or self.carryover_long_usd) and self.carryover_into is None:
+            raise ValueError("carryover_into is missing: the tax year that the carryover is a part of, such as 2026")
+        return self
 
 
 KeyName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$")]  # a name, never the key itself
@@ -229,18 +243,90 @@ class Bank(_Frozen):
 
 
 class Bands(_Frozen):
-    absolute: Fraction = 0.05
+    """How far a class may stray from its target, and how it is brought back; docs/rebalancing.md says why."""
+
+    absolute: Fraction = 0.05  # of the household
+    relative: Fraction = 0.20  # of the class's target; of a class without a target the absolute band alone counts
+    of_both: Literal["tighter", "wider"] = "tighter"
+    trade_back: Literal["target", "half", "edge"] = "half"  # of the band, on the side that the class is on
+    look: Literal["daily", "weekly", "biweekly"] = "biweekly"  # the first decision of every day, week, two weeks
+    cooldown_days: Annotated[int, Field(ge=0)] = 14  # since a class was sold, or bought for what was sold
+    by_volatility: bool = False  # a band is scaled by its class's volatility over the household's mean,
+    volatility_range: tuple[float, float] = (0.5, 2.0)  # between these limits
+    lookback_sessions: Annotated[int, Field(ge=60)] = 252
+    cost_benefit: bool = True  # a sale is made where less drift is worth its tax and cost
+    risk_aversion: Annotated[float, Field(gt=0)] = 3.0
+    horizon_years: Annotated[float, Field(gt=0)] = 3.0  # how long the drift would last otherwise
+
+    @model_validator(mode="after")
+    def _range(self) -> "Bands":
+        low, high = self.volatility_range
+        if not 0 < low <= 1 <= high:
+            raise ValueError("volatility_range is two factors around 1, such as [0.5, 2.0]")
+        return self
+
+
+class CashFlow(_Frozen):
+    """What becomes of cash, and what a rebalancing trade is at least and costs."""
+
+    keep_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)  # in every account, never invested
+    lead_days: Annotated[int, Field(ge=0)] = 7  # before a withdrawal its money is raised: a sale settles in time
+    min_trade_usd: Annotated[Decimal, Field(ge=0)] = Decimal(250)
+    cushion_rate: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal("0.02")  # of money left: prices move
+    spread_bps: Bps = Decimal(5)  # what a trade costs, of its value
+
+
+class Withdrawal(_Frozen):
+    """Money that is to leave an account on a day."""
+
+    account: str
+    on: date
+    amount_usd: Annotated[Decimal, Field(gt=0, decimal_places=2)]
+
+
+class HarvestBenefit(_Frozen):
+    """What the household expects, where losses are weighed by it; docs/harvest.md has the formulae."""
+
+    later_rate: Annotated[Decimal, Field(ge=0, lt=1)] | None = None  # of the gain given back; None: long-term, as now
+    horizon_years: Annotated[int, Field(ge=1, le=60)] = 10  # until it is given back
+    growth_rate: Annotated[float, Field(ge=0, lt=1)] = 0.05  # a year, of tax that is not paid
+    never_taxed: Fraction = 0.0  # the part of it never given back: a step-up at death, a gift to charity
+    cost_bps: Bps = Decimal(5)  # of a trade: half a spread and what it moves the price; a harvest is two
+    risk_aversion: Annotated[float, Field(ge=0)] = 3.0  # prices the replacement's tracking error
+    wait_days: Annotated[int, Field(ge=1, le=365)] = 30  # when one would look again
+    drift_rate: Annotated[float, Field(gt=-1, lt=1)] = 0.0  # a year, of the price until then
+    margin_usd: Annotated[Decimal, Field(ge=0)] = Decimal(25)  # so far taking a loss must be ahead of waiting
+    lookback_sessions: Annotated[int, Field(ge=60)] = 252  # of the realised volatility
 
 
 class Harvest(_Frozen):
+    """Which losses are taken: those beyond a threshold, of them what the year needs, or by expected benefit."""
+
+    by: Literal["thresholds", "benefit", "need"] = "thresholds"
     min_loss_usd: Annotated[Decimal, Field(ge=0)] = Decimal(1000)
     min_loss_rate: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.05")
+    benefit: HarvestBenefit = HarvestBenefit()  # in place of the thresholds
+
+
+class SwitchBack(_Frozen):
+    """When what was bought instead is sold again for what was harvested; docs/replacements.md says why these defaults."""
+
+    min_benefit_usd: Annotated[Decimal, Field(ge=0)] = Decimal(50)  # over the next best: waiting, or keeping it
+    risk_aversion: Annotated[float, Field(ge=0)] = 3.0  # a variance costs half of it times this, a year
+    discount_rate: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    horizon_years: Annotated[float, Field(gt=0)] = 10.0  # so long a replacement would else be kept
+    ends: Literal["sale", "step_up"] = "sale"  # what becomes of its gain then: taxed as long-term, or never
+    spread_bps: Bps = Decimal(5)  # that a sale or a purchase costs, of its value
 
 
 class Replacement(_Frozen):
     min_correlation: Annotated[float, Field(ge=-1, le=1)] = 0.5
+    max_correlation: Annotated[float, Field(ge=-1, le=1)] = 0.96  # above it two stocks are taken for share classes
     beta_range: tuple[float, float] = (0.6, 1.4)
+    max_loading_gap: Annotated[float, Field(ge=0)] = 1.0  # between loadings on the market, and on the sector
     lookback_sessions: Annotated[int, Field(ge=60)] = 504
+    pairs: dict[str, tuple[str, ...]] = {}  # fund -> what may stand in for it, the best first; over fund_pairs.csv
+    switch_back: SwitchBack | None = None  # left out: a replacement is kept
 
 
 class Risk(_Frozen):
@@ -250,14 +336,65 @@ class Risk(_Frozen):
     risk_free_rate: float = 0.02
 
 
+class RiskTargets(_Frozen):
+    """Where target weights come from; docs/risk-targets.md says what each method does with [targets]."""
+
+    method: Literal["fixed", "risk_parity", "volatility_target", "sharpe_tilt"] = "fixed"
+    lookback_sessions: Annotated[int, Field(ge=60)] = 756
+    proxies: dict[str, str] = {}  # asset class -> the security whose prices stand for it
+    budgets: dict[str, Annotated[float, Field(gt=0)]] = {}  # risk_parity: parts of the risk; empty: equal ones
+    target_volatility: Annotated[float, Field(gt=0, lt=1)] = 0.10  # volatility_target: of the whole, a year
+    half_life_sessions: Annotated[int, Field(ge=5)] = 63
+    min_exposure: Fraction = 0.25  # of the part that is not cash
+    max_exposure: Annotated[float, Field(gt=0)] = 1.0  # more than 1 borrows: [leverage] must allow it
+    max_tilt: Fraction = 0.25  # sharpe_tilt: of a weight, up or down
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "RiskTargets":
+        if self.min_exposure > self.max_exposure:
+            raise ValueError(f"min_exposure {self.min_exposure} is above max_exposure {self.max_exposure}")
+        return self
+
+
+class Leverage(_Frozen):
+    """How much may be borrowed. Limits of our own: the rules of margin (sql/law) hold besides."""
+
+    max_gross: Annotated[Decimal, Field(gt=0)] = Decimal(1)  # long and short positions to equity
+    max_net: Annotated[Decimal, Field(gt=0)] = Decimal(1)  # long less short positions to equity
+    maintenance_rate: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal("0.35")  # of a position; the rule's where higher
+    stress_drawdown: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal("0.50")  # that must bring no margin call
+
+
 class Sleeve(_Frozen):
     """A part of the portfolio, and the one method that trades it besides harvests and a person's own orders."""
 
     name: str
-    method: str  # none, or a method that proposes: see METHODS in decide.py
+    method: Literal["none", "cash_flow", "bands", "location", "index"]
     accounts: tuple[str, ...] = ()  # empty: all
     securities: tuple[str, ...] = ()  # empty: all
     harvest: bool = True
+
+
+class Index(_Frozen):
+    """A direct index, for the accounts of the sleeves whose method is index; docs/direct-indexing.md."""
+
+    constituents: str  # a CSV file: symbol, name, sector, industry, and weight or capitalisation
+    top: Annotated[int, Field(ge=1)] | None = None  # only the largest
+    names: Annotated[int, Field(ge=1)] | None = None  # held at most: a sample; None: all
+    exclude_sectors: tuple[str, ...] = ()
+    exclude_industries: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()  # tickers
+    employer: tuple[str, ...] = ()  # tickers of who pays the household's wages
+    tilts: dict[
+        Literal["value", "momentum", "quality", "size", "low_volatility"], Annotated[float, Field(ge=-1, le=1)]
+    ] = {}  # factor -> strength: a weight is multiplied by exp(strength x score)
+    sector_neutral: bool = True  # tilts keep the weight of every sector
+    max_tracking_error: Annotated[float, Field(gt=0, lt=1)] = 0.01  # predicted, to the index of the file, a year
+    lookback_sessions: Annotated[int, Field(ge=252)] = 504  # of the risk model
+    risk_aversion: Annotated[float, Field(ge=0)] = 10.0  # at 10, 1 % of tracking error costs 10 bps
+    threshold_bps: Annotated[float, Field(ge=0)] = 1.0  # of the account: what trading must be better by
+    half_spread_bps: Annotated[float, Field(ge=0)] = 2.0  # of a trade's value
+    min_trade_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)  # 0: the spread alone keeps trades from being small
 
 
 class Orders(_Frozen):
@@ -276,6 +413,49 @@ class Intraday(_Frozen):
 
     max_quote_age_minutes: Annotated[int, Field(ge=1)] = 20  # an older price is none
     again_at_growth: Annotated[Decimal, Field(ge=0)] = Decimal("0.25")  # of a loss that was decided on today
+
+
+class AssetClass(_Frozen):
+    """What an asset class pays and realises, a dollar a year; the words of transforms/portfolio/tax_cost.py (Yields)."""
+
+    qualified_rate: Rate = Decimal(0)  # qualified dividends, before foreign tax
+    ordinary_rate: Rate = Decimal(0)  # other dividends
+    reit_rate: Rate = Decimal(0)
+    interest_rate: Rate = Decimal(0)
+    treasury_rate: Rate = Decimal(0)  # no state taxes it; of TIPS with the growth of their principal
+    muni_rate: Rate = Decimal(0)
+    is_muni_of_state: bool = True
+    foreign_share: Rate = Decimal(0)  # of the dividends
+    withholding_rate: Rate = Decimal(0)  # foreign tax on that part
+    turnover: Rate = Decimal(0)
+    embedded_gain_rate: Rate = Decimal(0)  # the gain in what the turnover sells
+    short_gain_rate: Rate = Decimal(0)
+    growth_rate: Annotated[Decimal, Field(gt=-1, lt=1)] = Decimal(0)  # expected, beside all that
+
+
+class Location(_Frozen):
+    """Which class stands in which account; docs/location.md says why each default is what it is."""
+
+    retirement_rate: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal("0.22")  # on what traditional accounts hold
+    retirement_growth_rate: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(
+        "0.24"
+    )  # on what they grow by: it comes on top
+    horizon_years: Annotated[int, Field(ge=0, le=100)] = 20  # until taxable gains are realised; 0: never
+    max_break_even_years: Annotated[Decimal, Field(gt=0)] = Decimal(3)  # a move's tax comes back within
+    trade_cost_bps: Bps = Decimal(2)  # half the spread, of every dollar sold or bought
+    min_move_usd: Annotated[Decimal, Field(ge=0)] = Decimal(1000)
+    like: dict[str, str] = {}  # an asset class of securities.csv -> the one whose yields it has
+    classes: dict[str, AssetClass] = {}  # yields by asset class, in place of the assumed ones
+    buy: dict[str, tuple[str, ...]] = {}  # asset class -> what is bought of it, the first first; left out: what is held
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Location":
+        known = {*ASSUMED, *self.classes}
+        if unknown := set(self.like.values()) - known:
+            raise ValueError(f"like names {', '.join(sorted(unknown))}; yields are known of {', '.join(sorted(known))}")
+        if self.retirement_growth_rate < self.retirement_rate:
+            raise ValueError("retirement_growth_rate is below retirement_rate: what comes on top is not taxed at less")
+        return self
 
 
 class AccountGates(_Frozen):
@@ -330,16 +510,25 @@ class Portfolio(_Frozen):
     same_index: dict[str, str] = {}  # fund -> its index
     law_policy: dict[str, str] = {}  # answers to the open questions of sql/law/policy.csv, as its values are written
     targets: dict[str, Fraction] = {}
+    index: Index | None = None  # a direct index, followed by the sleeves of that method
     sleeves: tuple[Sleeve, ...] = ()  # the first that holds an account and a security is theirs
-    rank: tuple[str, ...] = ("hand", "harvest")  # of methods that want opposite things
+    rank: tuple[str, ...] = (  # of methods that want opposite things, the first goes
+        "hand", "leverage", "harvest", "cash_flow", "bands", "index", "location", "switch_back",
+    )  # fmt: skip
+    preferred: dict[str, tuple[str, ...]] = {}  # what is bought of a class, the first that may be; else what is held
     bands: Bands = Bands()
+    cash_flow: CashFlow = CashFlow()
+    withdrawals: tuple[Withdrawal, ...] = ()
     harvest: Harvest = Harvest()
     replacement: Replacement = Replacement()
     risk: Risk = Risk()
+    risk_targets: RiskTargets = RiskTargets()
+    leverage: Leverage = Leverage()
     gates: Gates = Gates()
     orders: Orders = Orders()
     intraday: Intraday = Intraday()
     expenses: Expenses = Expenses()
+    location: Location | None = None  # without the table nothing is moved between accounts
 
     @property
     def groups(self) -> dict[str, str]:
@@ -387,6 +576,26 @@ class Portfolio(_Frozen):
             raise ValueError(f"two accounts are reached the same way, and would be one: {', '.join(sorted(twice))}")
         if unknown := set(self.gates.accounts) - {account.id for account in self.accounts}:
             raise ValueError(f"[gates.accounts] names accounts that are not listed: {', '.join(sorted(unknown))}")
+        listed = {account.id for account in self.accounts}
+        if unknown := {one.account for one in self.withdrawals} - listed:
+            raise ValueError(f"[[withdrawals]] names accounts that are not listed: {', '.join(sorted(unknown))}")
+        if unknown := set(self.preferred) - set(self.targets):
+            raise ValueError(f"[preferred] names what [targets] does not: {', '.join(sorted(unknown))}")
+        if self.risk_targets.method != "fixed" and not self.targets:
+            raise ValueError(f"risk_targets.method {self.risk_targets.method} begins with [targets]: there are none")
+        if unknown := {*self.risk_targets.budgets, *self.risk_targets.proxies} - set(self.targets):
+            raise ValueError(f"[risk_targets] names what [targets] does not: {', '.join(sorted(unknown))}")
+        if self.risk_targets.max_exposure > self.leverage.max_gross:
+            raise ValueError("risk_targets.max_exposure is above leverage.max_gross: raise that too, or borrow less")
+        if alike := on_one_index(self.replacement.pairs, self.cautious_groups):
+            raise ValueError(f"[replacement.pairs] names funds on one index: {', '.join(alike)}")
+        if any(sleeve.method == "index" for sleeve in self.sleeves):
+            if self.index is None:
+                raise ValueError("a sleeve's method is index, and there is no [index] that says which")
+            if other := [
+                one.name for one in self.sleeves if one.method == "index" and (one.securities or not one.accounts)
+            ]:
+                raise ValueError(f"the sleeve {other[0]} follows the index: name its accounts, and no securities")
         if self.targets and abs(sum(self.targets.values()) - 1) > 1e-9:
             raise ValueError(f"targets must add up to 1, they add up to {sum(self.targets.values()):.4f}")
         return self

@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 from flows.day import Day
-from flows.pre_trade import realized
+from flows.pre_trade import carried_in, realized, stated_carryover
+from flows.tax_alpha import tax_alpha
 from transforms import tables
 from transforms.exact import apportioned
 from transforms.expenses.categorize import expenses
@@ -14,10 +15,12 @@ from warehouse.db import Warehouse
 
 
 def taxes(warehouse: Warehouse, day: Day) -> None:
-    """Fill core.schedule_d, core.expenses and core.harvests from the books as they stand."""
+    """Fill core.schedule_d, core.expenses, core.harvests and core.tax_alpha from the books as they stand."""
     household = day.settings.portfolio.household
     sales = warehouse.rows("SELECT * FROM core.reported_sales ORDER BY sold_on, trade_id, slice")
-    warehouse.replace("core.schedule_d", schedule_d(sales, day.law, household.taxable_income_usd))
+    warehouse.replace(
+        "core.schedule_d", schedule_d(sales, day.law, household.taxable_income_usd, stated_carryover(day))
+    )
     lines = warehouse.rows(
         "SELECT bank_id, bank_line_id, posted_on, description, amount_usd FROM stg.bank_lines AS b "
         "ANTI JOIN core.set_aside AS s ON s.kind = 'bank_lines' AND s.delivery_id = b.delivery_id AND s.raw_line = b.line "
@@ -28,6 +31,7 @@ def taxes(warehouse: Warehouse, day: Day) -> None:
     )
     warehouse.replace("core.expenses", expenses(lines, day.settings.portfolio.expenses.rules, day.law))
     warehouse.replace("core.harvests", tables.core("harvests", _harvests(warehouse, day)))
+    tax_alpha(warehouse, day)
 
 
 def _harvests(warehouse: Warehouse, day: Day) -> list[tuple]:
@@ -71,7 +75,9 @@ def _harvests(warehouse: Warehouse, day: Day) -> list[tuple]:
     for year in sorted(years):
         rate = rates(day.law(year), household.taxable_income_usd, household.state_rate)
         rows = [[Decimal(0) if value is None else value for value in row] for row in sold if row[4].year == year]
+        brought_short, brought_long = carried_in(warehouse, day, year)
         short, long = realized(warehouse, year)
+        short, long = short - brought_short, long - brought_long
         harvested_short, harvested_long = (sum((row[i] for row in rows), Decimal(0)) for i in (5, 6))
         saved = cents(tax_on(short + harvested_short, long + harvested_long, rate) - tax_on(short, long, rate))
         # one that was filled at a gain has no part in what the others saved

@@ -34,6 +34,7 @@ key_name = "ALPACA_TAXABLE"
 min_loss_usd = 100
 [replacement]
 lookback_sessions = 60
+max_correlation = 1.0
 [gates]
 max_order_weight = 1.0
 max_position_weight = 1.0
@@ -154,7 +155,7 @@ def price_table(file: Path) -> None:
     lines = ["symbol,date,open,high,low,close,volume"]
     price = dict.fromkeys(SECURITIES, 100.0)
     for day in days:
-        common = {sector: random.gauss(0, 0.01) for sector in set(SECURITIES.values())}
+        common = {sector: random.gauss(0, 0.01) for sector in dict.fromkeys(SECURITIES.values())}
         fall = 0.2 if day == DAY else 0.0
         for name, sector in SECURITIES.items():
             before = price[name]

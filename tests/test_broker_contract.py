@@ -252,6 +252,12 @@ def test_the_names_of_balances_are_those_of_the_protocol(stand):
 
 
 @every_broker
+def test_it_tells_the_time_or_keeps_none(stand):
+    now = stand.broker().now()
+    assert now is None or (now.tzinfo is None and now.date().year > 2000)
+
+
+@every_broker
 def test_asking_twice_gives_the_same_answer(stand):
     first, second = (
         (b.activities(stand.day).rows.rows(), b.positions(stand.day).rows.rows(), b.order_states(stand.day))

@@ -187,7 +187,7 @@ def test_replacements_reckoned_together_are_those_reckoned_by_twos():
         }
         fits = {other: (c, b) for other, (c, b) in by_twos.items() if c >= 0.5 and 0.6 <= b <= 1.4}
         assert {one.security_id for one in others} == fits.keys()
-        assert [one.correlation for one in others] == sorted((one.correlation for one in others), reverse=True)
+        assert [one.tracking_error for one in others] == sorted(one.tracking_error for one in others)
         for one in others:
             assert (one.correlation, one.beta) == pytest.approx(fits[one.security_id], abs=1e-12)
 

@@ -29,6 +29,7 @@ OF_A_DAY = (
     "settlement_days",
     "own_books_identify_digital_assets",
     "day_trading",
+    "margin_requirement",
 )  # asked for the day of a sale, not for a tax year
 PARAMETERS = (
     *(f"II_brk{step}" for step in range(1, 7)),

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import flows.orders
 from flows import approvals
 from flows.csv_file import Unreadable
 from flows.daily import daily, final, is_unfinished
+from flows.day import Clock
 from flows.hand import order
 from flows.settings import SettingsError, read_portfolio
 
@@ -255,3 +256,12 @@ def test_without_a_live_price_an_order_waits_for_one(house):
     up(house)
     house.morning(hour=10)
     assert len(orders(house)) == 2
+
+
+def test_a_clock_that_is_behind_sends_nothing_when_the_brokers_session_is_over(house):
+    house.at(SESSION, 18, 15)
+    behind = Clock(lambda: house.now() - timedelta(hours=8), house.clock.sleep)
+    final(house.settings(), behind.now(), clock=behind, step=_without_report)
+    assert house.ask("SELECT count(*) FROM ledger.intents") == [(2,)] and not orders(house)
+    house.evening(SESSION)
+    assert house.ask("SELECT DISTINCT status FROM mart.orders WHERE session_on = '2026-03-03'") == [("unfilled",)]

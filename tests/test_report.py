@@ -103,15 +103,15 @@ def fill(warehouse: Warehouse) -> None:
             ("bank", "6", date(2021, 3, 5), "=HYPERLINK(1)", D(-1), "review", "", D(0)),
         ],
         "drift": [
-            ("Energy", D(15_710), 0.1571, 0.10, 0.0571, 0.05, True),
-            (EVIL, D(84_290), 0.8429, 0.90, -0.0571, 0.06, False),
+            ("Energy", D(15_710), 0.1571, 0.10, 0.0571, 0.05, True, D(0), ""),
+            (EVIL, D(84_290), 0.8429, 0.90, -0.0571, 0.06, False, D(0), ""),
         ],
         "risk": [("drawdown", 0.228, "fraction", True, "limit 20%"), ("sharpe_ratio", -0.31, "ratio", False, "a year")],
         "proposals": [
             ("joint", "AMD", D("120.5"), "", D(56), D(11_200), D(6_748), D(1_452), D(3_000), D("1251.11"), "MSFT", D(29),
-             D("228.56"), 0.68, 0.74, D(0), D(0), "", False, "a loss of 39.8% of basis"),
-            ("joint", "JPM", D(30), "", D(111), D(4_500), D(3_330), D(0), D(1_170), D(276), "", D(0), D(0), 0.0, 0.0,
-             D(4500), D(4500), "", True, "the Roth IRA bought it on 2022-10-03"),
+             D("228.56"), 0.68, 0.74, 0.21, D(0), D(0), "", None, D(0), False, "a loss of 39.8% of basis"),
+            ("joint", "JPM", D(30), "", D(111), D(4_500), D(3_330), D(0), D(1_170), D(276), "", D(0), D(0), 0.0, 0.0, 0.0,
+             D(4500), D(4500), "", None, D(0), True, "the Roth IRA bought it on 2022-10-03"),
         ],
         "harvests": pl.DataFrame([{
             "client_order_id": "o", "account_id": "joint", "security_id": "GE", "replacement_id": "XOM",

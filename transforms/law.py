@@ -40,6 +40,8 @@ class TaxYear:
     niit_threshold_usd: Decimal
     capital_loss_limit_usd: Decimal
     wash_window_days: int
+    foreign_tax_de_minimis_usd: Decimal
+    reit_dividend_deduction_rate: Decimal
     digital_asset_wash_sales_from: date | None  # None while the wash-sale rule does not reach them
     schedule_c_lines: dict[str, str]  # category -> line
     schedule_c_deductible: dict[str, Decimal]  # category -> fraction
@@ -84,6 +86,8 @@ def tax_year(rows: Tables, year: int, filing_status: str) -> TaxYear:
         niit_threshold_usd=Decimal(only("net_investment_income_tax_threshold")),
         capital_loss_limit_usd=Decimal(only("capital_loss_limit")),
         wash_window_days=int(only("wash_sale_window_days")),
+        foreign_tax_de_minimis_usd=Decimal(only("foreign_tax_de_minimis")),
+        reit_dividend_deduction_rate=Decimal(only("reit_dividend_deduction_rate")),
         digital_asset_wash_sales_from=_true_since(rows, "wash_sale_applies_to_digital_assets", year),
         schedule_c_lines=by("category", "schedule_c_line"),
         schedule_c_deductible={

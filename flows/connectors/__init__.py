@@ -103,6 +103,10 @@ class Broker(Protocol):
         """
         ...
 
+    def now(self) -> datetime | None:
+        """The time there, UTC; the clock of this machine may be wrong. None where the account keeps no time of its own."""
+        ...
+
     def place_order(self, order: Order) -> OrderState:
         """Place it; placing the same client_order_id again places nothing and answers how the first one stands.
 

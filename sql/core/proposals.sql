@@ -15,9 +15,12 @@
 -- replacement_price_usd  close, USD a share
 -- correlation            of daily returns, sold and replacement; 0 without one
 -- beta                   of the replacement to what is sold; 0 without one
+-- tracking_error         of the swap: standard deviation of the difference of their returns, a fraction a year; 0 without one
 -- disallowed_usd         the part of the loss that a purchase would wash, USD, positive
 -- permanent_usd          the part of that lost for good, USD
 -- unlinked               accounts that nobody sees and that could wash it unseen; empty: every account is seen
+-- turns_long_on          the first day on which a part of the short-term loss is long-term; empty: none is short-term
+-- benefit_usd            what taking the loss now is expected to be ahead of waiting by, USD of today, signed; 0 where nobody asked
 -- is_refused             true: it must not or cannot be done
 -- reason                 why it is proposed, or why it is refused
 CREATE OR REPLACE TABLE core.proposals (
@@ -36,9 +39,12 @@ CREATE OR REPLACE TABLE core.proposals (
     replacement_price_usd DECIMAL(28, 9) NOT NULL,
     correlation DOUBLE NOT NULL,
     beta DOUBLE NOT NULL,
+    tracking_error DOUBLE NOT NULL,
     disallowed_usd DECIMAL(28, 6) NOT NULL,
     permanent_usd DECIMAL(28, 6) NOT NULL,
     unlinked VARCHAR NOT NULL,
+    turns_long_on DATE,
+    benefit_usd DECIMAL(28, 6) NOT NULL,
     is_refused BOOLEAN NOT NULL,
     reason VARCHAR NOT NULL
 );

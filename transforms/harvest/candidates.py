@@ -6,7 +6,7 @@ The choice. Lots are put in order once. A scan first looks at them in floating p
 reaches, and only a holding in which some lot may pass is then reckoned exactly; a test holds it equal to reckoning all.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import groupby
@@ -43,6 +43,7 @@ class Candidate(NamedTuple):
     short_loss_usd: Decimal
     long_loss_usd: Decimal
     refusal: str  # empty: it may be harvested
+    turns: tuple[tuple[date, Decimal], ...] = ()  # of its short-term parts the day each turns long-term, and its loss
 
     @property
     def name(self) -> str:
@@ -51,6 +52,16 @@ class Candidate(NamedTuple):
     @property
     def loss_usd(self) -> Decimal:
         return self.short_loss_usd + self.long_loss_usd
+
+    @property
+    def turns_long_on(self) -> date | None:
+        """The first day on which a part of the short-term loss is long-term."""
+        return self.turns[0][0] if self.turns else None
+
+    def turning_usd(self, by: date) -> Decimal:
+        """What of the short-term loss is long-term by a day."""
+        turned = sum((loss for on, loss in self.turns if on <= by), Decimal(0))
+        return min(max(turned, Decimal(0)), self.short_loss_usd)
 
 
 class Holdings(NamedTuple):
@@ -100,13 +111,14 @@ def candidates(
     min_loss_usd: Decimal,
     min_loss_rate: Decimal,
     on: date,
+    takes: Callable[[Sequence[OpenLot], Decimal, Decimal], bool] | None = None,
 ) -> list[Candidate]:
     """One candidate for each account and security with a loss that passes a threshold.
 
     A lot qualifies when its loss is at least `min_loss_usd`, or at least `min_loss_rate` of its basis. A broker
     that takes the lots it is told sells just those; one that relieves first in, first out sells from the oldest
     lot on, so there the harvest ends before the first lot that does not qualify, and what lies behind it is
-    shown as refused.
+    shown as refused. `takes` is asked besides, where a policy says more: of a lot's slices, its value and its loss.
 
     Rows     a security without a price has none.
 
@@ -122,7 +134,12 @@ def candidates(
         first = whole[0][0]
         price = prices[first.security_id]
         worth = [_result(slices, price) for slices in whole]
-        right = [loss > 0 and (loss >= min_loss_usd or loss >= min_loss_rate * basis) for _, basis, loss in worth]
+        right = [
+            loss > 0
+            and (loss >= min_loss_usd or loss >= min_loss_rate * basis)
+            and (takes is None or takes(slices, value, loss))
+            for slices, (value, basis, loss) in zip(whole, worth, strict=True)
+        ]
         if not any(right):
             continue
         reach = len(whole) if all(right) or reaches_any_lot[first.account_id] else right.index(False)
@@ -159,6 +176,7 @@ def _candidate(lots: list[tuple[OpenLot, ...]], price: Decimal, on: date, refusa
         slices[0].account_id, slices[0].security_id, sum((p.quantity for p in slices), Decimal(0)),
         tuple((lot[0].lot_id, sum((part.quantity for part in lot), Decimal(0))) for lot in lots),
         price, basis, value, loss - long, long, refusal,
+        tuple(sorted((p.long_term_from, p.basis_usd - cents(p.quantity * price)) for p in slices if on < p.long_term_from)),
     )  # fmt: skip
 
 

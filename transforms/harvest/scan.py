@@ -10,22 +10,24 @@ more of it than the limits let pass, every account that could have made one has 
 there that no loss of the household bars. What does not is a refusal that says why.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import date
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from decimal import ROUND_DOWN, Decimal
 from functools import cache
 from typing import NamedTuple
 
 from transforms.exact import nano_shares, trade_cents, usd
 from transforms.harvest.benefit import tax_on, unused
-from transforms.harvest.candidates import Candidate, Holdings, candidates, cents
+from transforms.harvest.candidates import Candidate, Holdings, OpenLot, candidates, cents
 from transforms.harvest.replacement import Replacement
+from transforms.harvest.worth import Economics, Verdict, is_worth_a_look, left_alone, verdicts
 from transforms.lots.check import Effect, Limits, Year, beyond, within
 from transforms.lots.in_part import Young, beyond_in_part
 from transforms.model import Trade
 
 CASH_CUSHION = Decimal("0.98")  # a replacement is bought for a little less than the sale brings: prices move on
 SHARE = Decimal("0.0001")
+TURNS_SOON = timedelta(days=30)  # a lot this near to long-term is told of
 Concerned = tuple[Collection[str], str]  # securities (none: any), and a name or a reason
 
 
@@ -55,6 +57,7 @@ class Scan(NamedTuple):
     young: Young
     do_not_trade: Collection[str]
     no_replacement: str  # why, in words
+    economics: Economics | None = None  # what a loss is weighed by besides the thresholds; None: nothing
 
     @property
     def symbols(self) -> set[str]:
@@ -74,6 +77,8 @@ class Proposal(NamedTuple):
     saved_usd: Decimal
     left_usd: Decimal
     unlinked: str
+    near_long: str  # what of it turns long-term soon, in words; empty: nothing
+    verdict: Verdict | None = None
 
     @property
     def reason(self) -> str:
@@ -86,7 +91,10 @@ def proposals(scan: Scan, prices: Mapping[str, Decimal]) -> list[Proposal]:
 
     Rows     a holding without a price has none, and a security without one replaces nothing.
     """
-    found = candidates(scan.holdings, prices, scan.reaches_any_lot, *scan.thresholds, scan.on)
+    found = candidates(scan.holdings, prices, scan.reaches_any_lot, *scan.thresholds, scan.on, _worth_a_look(scan))
+    if scan.economics and scan.economics.by == "benefit":
+        large = candidates(scan.holdings, prices, scan.reaches_any_lot, *scan.economics.told_of, scan.on)
+        found += left_alone(found, large, scan.year, scan.on, scan.economics)
     found.sort(key=lambda one: (-one.short_loss_usd, -one.loss_usd, one.account_id, one.security_id))
     trades = {one.name: [_sale(one, scan)] for one in found if not one.refusal}
     found, alone = _clear(found, scan, trades)
@@ -94,13 +102,43 @@ def proposals(scan: Scan, prices: Mapping[str, Decimal]) -> list[Proposal]:
     is_unseen = cache(lambda security_id: unseen(security_id, scan.unsafe, scan.identical))
     found = [one._replace(refusal=one.refusal or is_unseen(one.security_id)) for one in found]
     bought = _bought(found, scan, prices)
+    said: dict[str, Verdict] = {}
+    if scan.economics:
+        found, bought, said = _weighed(found, scan, prices, scan.economics)
     found = [one if one.refusal or one.name in bought else one._replace(refusal=scan.no_replacement) for one in found]
     for one in found:
         if not one.refusal:
             trades[one.name].append(_purchase(one, *bought[one.name], scan.on))
     found, together = _clear(found, scan, trades)
     told = alone | together  # what was refused is as it was when it was refused
-    return _saving(found, bought, told, scan)
+    return [one._replace(verdict=said.get(one.candidate.name)) for one in _saving(found, bought, told, scan)]
+
+
+def _weighed(
+    found: list[Candidate], scan: Scan, prices: Mapping[str, Decimal], economics: Economics
+) -> tuple[list[Candidate], dict[str, tuple[Replacement, Decimal, Decimal]], dict[str, Verdict]]:
+    """The losses that are worth taking, each with what is held instead.
+
+    Two that could only replace each other cannot both be sold: the lesser one stays, and is what the other becomes.
+    """
+    possible = _bought(found, scan, prices, sold=())
+    found = [one if one.refusal or one.name in possible else one._replace(refusal=scan.no_replacement) for one in found]
+    while True:
+        said = verdicts(found, scan.year, scan.on, economics)
+        kept = [one._replace(refusal=said[one.name].refusal) if one.name in said else one for one in found]
+        bought = _bought(kept, scan, prices)
+        without = [one.name for one in kept if not one.refusal and one.name not in bought]
+        if not without:
+            return kept, bought, said
+        found = [one._replace(refusal=scan.no_replacement) if one.name == without[-1] else one for one in found]
+
+
+def _worth_a_look(scan: Scan) -> Callable[[Sequence[OpenLot], Decimal, Decimal], bool] | None:
+    """By benefit every lot is weighed by itself; by the thresholds and by need they are enough."""
+    economics = scan.economics
+    if economics is None or economics.by != "benefit":
+        return None
+    return lambda slices, value, loss: is_worth_a_look(slices, value, loss, scan.year, scan.on, economics)
 
 
 def row(one: Proposal) -> tuple:
@@ -114,8 +152,9 @@ def row(one: Proposal) -> tuple:
         found.account_id, found.security_id, found.quantity,
         ";".join(f"{lot}:{shares.normalize():f}" for lot, shares in found.lots), found.price_usd, found.basis_usd,
         found.value_usd, found.short_loss_usd, found.long_loss_usd, one.saved_usd, instead.security_id if instead else "",
-        quantity, price, instead.correlation if instead else 0.0, instead.beta if instead else 0.0, usd(disallowed),
-        usd(permanent), one.unlinked, is_refused, one.reason,
+        quantity, price, instead.correlation if instead else 0.0, instead.beta if instead else 0.0,
+        instead.tracking_error if instead else 0.0, usd(disallowed), usd(permanent), one.unlinked,
+        found.turns_long_on, one.verdict.ahead_usd if one.verdict else Decimal(0), is_refused, one.reason,
     )  # fmt: skip
 
 
@@ -161,11 +200,12 @@ def _sale(one: Candidate, scan: Scan) -> Trade:
 
 
 def _bought(
-    found: list[Candidate], scan: Scan, prices: Mapping[str, Decimal]
+    found: list[Candidate], scan: Scan, prices: Mapping[str, Decimal], sold: Collection[str] | None = None
 ) -> dict[str, tuple[Replacement, Decimal, Decimal]]:
     """For each harvest what to hold instead, how many shares, and their price; none where nothing fits."""
     group = scan.identical  # another fund on the same index is no replacement
-    sold = {group.get(one.security_id, one.security_id) for one in found if not one.refusal}
+    if sold is None:
+        sold = {group.get(one.security_id, one.security_id) for one in found if not one.refusal}
 
     @cache
     def best(security_id: str) -> Replacement | None:
@@ -206,15 +246,28 @@ def _saving(
     for one in found:
         effect = told.get(one.name)
         saved = left = Decimal(0)
+        before = short, long
         if not one.refusal and effect:
-            before = short, long
             short -= one.short_loss_usd - usd(effect.disallowed_of("short"))
             long -= one.long_loss_usd - usd(effect.disallowed_of("long"))
             saved = cents(without - tax_on(short, long, rates)) - cents(without - tax_on(*before, rates))
             left = unused(short, long, rates) - unused(*before, rates)
         instead, quantity, price = bought.get(one.name, (None, Decimal(0), Decimal(0)))
-        made.append(Proposal(one, instead, quantity, price, effect, saved, left, unlinked(one.security_id)))
+        near = _near_long(one, Year(rates, *before), scan.on) if saved else ""
+        made.append(Proposal(one, instead, quantity, price, effect, saved, left, unlinked(one.security_id), near))
     return made
+
+
+def _near_long(one: Candidate, year: Year, on: date) -> str:
+    """What the tax saved would be once lots that are short-term today, and will not be for long, have turned."""
+    turning, first = one.turning_usd(on + TURNS_SOON), one.turns_long_on
+    if not turning or first is None:
+        return ""
+    short, long = year.short_usd - one.short_loss_usd, year.long_usd - one.long_loss_usd
+    without = tax_on(year.short_usd, year.long_usd, year.rates)
+    now, then = (cents(without - tax_on(short + part, long - part, year.rates)) for part in (Decimal(0), turning))
+    worth = f"as it stands it saves ${now:,.2f}, then ${then:,.2f}" if now != then else "this year that saves the same"
+    return f"${turning:,.2f} of it is short-term and turns long-term from {first} on: {worth}"
 
 
 def _unlinked(security_id: str, scan: Scan) -> str:
@@ -244,6 +297,8 @@ def _reason(one: Proposal) -> str:
     said = (
         f"a loss of ${found.loss_usd:,.2f} ({rate:.1%} of its basis) saves ${one.saved_usd:,.2f} of tax this year"
         + (f", ${one.left_usd:,.2f} of it left for later years" if one.left_usd else ""),
+        one.verdict.words if one.verdict else "",
+        one.near_long,
         within(one.effect) if one.effect else "",
         f"confidence lowered: not linked and could wash it unseen: {one.unlinked}" if one.unlinked else "",
     )

@@ -26,7 +26,7 @@ from transforms.model import RULES, Action, Books, Event, Exercise, Trade
 
 
 class Year(NamedTuple):
-    """The household's rates, and what it has realised in the tax year so far. Units: USD, signed."""
+    """The household's rates, and what the tax year comes to so far, with what was carried into it. Units: USD, signed."""
 
     rates: Rates
     short_usd: Decimal

@@ -111,9 +111,9 @@ def _saved(trades: Sequence[Proposed]) -> Decimal:
 def _not_its_sleeve(trades: Sequence[Proposed], sleeves: Sequence[Sleeve]) -> str:
     for trade in trades:
         sleeve = next((sleeve for sleeve in sleeves if sleeve.holds(trade)), None)
-        if sleeve is None or trade.method in (sleeve.method, "hand"):
+        if sleeve is None or trade.method in (sleeve.method, "hand", "leverage"):
             continue
-        if trade.method != "harvest":
+        if trade.method not in ("harvest", "switch_back"):
             return (
                 f"{trade.security_id} in {trade.account_id} is the sleeve {sleeve.name}, which {sleeve.method} trades"
             )

@@ -3,8 +3,9 @@
 The rows are computed from Form 8949's totals and from nothing else, so that the two always agree.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
 import polars as pl
 
@@ -31,7 +32,17 @@ TEXT = {
 _ZERO = Decimal(0)
 
 
-def schedule_d(sales: pl.DataFrame, law: Callable[[int], TaxYear], taxable_income_usd: Decimal) -> pl.DataFrame:
+class Carried(NamedTuple):
+    """The losses that a year's return begins with, as the household states them. Units: USD, positive."""
+
+    year: int
+    short_usd: Decimal
+    long_usd: Decimal
+
+
+def schedule_d(
+    sales: pl.DataFrame, law: Callable[[int], TaxYear], taxable_income_usd: Decimal, carried: Carried | None = None
+) -> pl.DataFrame:
     """The lines of Schedule D from the first to the last year with disposals.
 
     Law      26 USC 1211(b), 1212(b), 1222; Schedule D (Form 1040), column (h), and its Capital Loss Carryover
@@ -40,22 +51,60 @@ def schedule_d(sales: pl.DataFrame, law: Callable[[int], TaxYear], taxable_incom
              lines 6 and 14.
     Rows     from core.reported_sales, of core.schedule_d, by year and in the form's order; a line without an amount is zero.
     Errors   LawMissing for a year whose law is not there.
-    Omits    a carryover from before the first year; lines 1a, 4, 5, 8a, 11 to 13 (options and futures, K-1,
+    Omits    a carryover from before the first year that nobody states in `carried`, which stands in place of what
+             the years before it left; lines 1a, 4, 5, 8a, 11 to 13 (options and futures, K-1,
              capital gain distributions), 17 to 20 and 22. `taxable_income_usd` is one year's taxable income
              before the capital loss, and is taken for every year: it matters only below the loss allowed.
     """
-    if sales.is_empty():
-        return core("schedule_d", [])
-    sold = sales["sold_on"].dt.year()
-    first, last = int(sold.min()), int(sold.max())  # type: ignore[arg-type]
+    years = sorted({*sales["sold_on"].dt.year(), *([carried.year] if carried else ())})
     rows: list[tuple[int, str, str, Decimal]] = []
     short, long = _ZERO, _ZERO
-    for year in range(first, last + 1):
+    for year in range(years[0], years[-1] + 1) if years else ():
+        if carried and carried.year == year:
+            short, long = -carried.short_usd, -carried.long_usd
         boxes = dict(totals(form_8949(sales, year)).select("box", "gain").iter_rows())
         lines = dict(_lines(boxes, short, long, law(year).capital_loss_limit_usd, taxable_income_usd))
         rows += [(year, line, text, lines[line]) for line, text in TEXT.items()]
         short, long = lines["carryover_short"], lines["carryover_long"]
     return core("schedule_d", rows)
+
+
+def carried_into(
+    year: int,
+    results: Mapping[int, tuple[Decimal, Decimal]],
+    law: Callable[[int], TaxYear],
+    taxable_income_usd: Decimal,
+    carried: Carried | None = None,
+) -> tuple[Decimal, Decimal]:
+    """The short-term and the long-term loss that a year begins with, by the books or as stated.
+
+    Law      26 USC 1211(b), 1212(b).
+    Units    USD; `results` by year: net short-term and long-term, signed; losses out, positive.
+    Errors   LawMissing for a year from the first one on whose law is not there.
+    Omits    as in `schedule_d`, whose lines 6 and 14 these are.
+
+    A loss of 10,000 in 2021 and nothing since: 3,000 of it counted in 2021, 3,000 in 2022. Stated for 2022, that counts.
+
+    >>> from transforms.law import tax_year
+    >>> from warehouse.law import law_rows
+    >>> law = lambda year: tax_year(law_rows(), year, "mfj")
+    >>> results = {2021: (Decimal(-10000), Decimal(0))}
+    >>> carried_into(2023, results, law, Decimal(210000))
+    (Decimal('4000'), Decimal('0'))
+    >>> carried_into(2023, results, law, Decimal(210000), Carried(2022, Decimal(0), Decimal(5000)))
+    (Decimal('0'), Decimal('2000'))
+    """
+    short, long = _ZERO, _ZERO
+    for each in range(min((*results, carried.year if carried else year)), year + 1):
+        if carried and carried.year == each:
+            short, long = carried.short_usd, carried.long_usd
+        if each == year:
+            break
+        net_short, net_long = results.get(each, (_ZERO, _ZERO))
+        net_short, net_long = net_short - short, net_long - long
+        allowed_usd = min(law(each).capital_loss_limit_usd, max(_ZERO, -net_short - net_long))
+        short, long = carryovers(net_short, net_long, allowed_usd, taxable_income_usd)
+    return short, long
 
 
 def carryovers(

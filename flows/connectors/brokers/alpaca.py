@@ -107,6 +107,9 @@ class AlpacaBroker:
         frame = pl.DataFrame(rows, schema=dict.fromkeys(BALANCES, pl.String), orient="row")
         return Delivery(self.account_id, "balances", until, frame.with_row_index("line", 1).cast({"line": pl.Int64}))
 
+    def now(self) -> datetime:
+        return _at(needed(self._get("/clock"), "timestamp", "the clock")).astimezone(UTC).replace(tzinfo=None)
+
     def place_order(self, order: Order) -> OrderState:
         body = _request(order)
         if order.side == "sell" and not self._holds(order):  # unless it was placed before, and has sold them

@@ -105,6 +105,10 @@ class IbkrBroker:
         empty = no_rows(self.account_id, "balances", until, *BALANCES)
         return empty._replace(rows=pl.DataFrame(rows, schema=empty.rows.schema))
 
+    def now(self) -> datetime:
+        told: datetime = ask(self._ibkr, lambda ib: ib.reqCurrentTimeAsync())
+        return told.astimezone(UTC).replace(tzinfo=None)
+
     def place_order(self, order: Order) -> OrderState:
         if self._shares == "whole" and order.quantity % 1:
             raise OrderRejected(f"{self.account_id} takes whole shares, not {order.quantity:f} of {order.security_id}")

@@ -83,6 +83,9 @@ class Simulated:
         schema = {"line": pl.Int64} | dict.fromkeys(BALANCES, pl.String)
         return Delivery(self.account_id, "balances", until, pl.DataFrame(rows, schema=schema, orient="row"))
 
+    def now(self) -> datetime | None:
+        return None
+
     def place_order(self, order: Order) -> OrderState:
         self._read_on(order.placed_after)
         if order.client_order_id in self._written.orders:

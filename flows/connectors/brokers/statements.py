@@ -5,7 +5,7 @@ where they say it, else from a `positions` file in our own columns; where neithe
 the books with, and the account is as fresh as its newest file.
 """
 
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -44,6 +44,9 @@ class Statements:
 
     def balances(self, until: date) -> Delivery:
         return no_rows(self.account_id, "balances", self._stated_on(until), *BALANCES)
+
+    def now(self) -> datetime | None:
+        return None
 
     def place_order(self, order: Order) -> OrderState:
         raise OrderRejected(

@@ -1,0 +1,67 @@
+"""What an account that follows an index should hold: exclusions, then tilts, then the sample."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from transforms.index.risk_model import RiskModel
+from transforms.index.sampling import sampled
+from transforms.index.tilts import low_volatility, momentum, scores, size, tilted
+from transforms.index.universe import Constituent, Exclusions, universe
+
+
+class Target(NamedTuple):
+    """The household's own weights, and what its choices cost of the cap.
+
+    Shape    weights as the model's securities.
+    Units    tracking_error of these weights to the index, a fraction a year.
+    """
+
+    weights: np.ndarray
+    tracking_error: float
+    excluded: Mapping[str, str]
+    not_found: tuple[str, ...]
+
+
+def target(
+    names: Sequence[Constituent],
+    exclusions: Exclusions,
+    tilts: Mapping[str, float],
+    count: int | None,
+    model: RiskModel,
+    prices: np.ndarray,
+    *,
+    sector_neutral: bool = True,
+) -> Target:
+    """The weights that a household wants, and how far they are from the index by themselves.
+
+    Shape    prices (sessions, the model's securities), adjusted, newest last; NaN where there is none.
+    Rows     a constituent that the model does not have must be excluded; its weight counts as spread.
+    Errors   UniverseError, TiltError; ValueError for a sample of no name.
+    """
+    made = universe(names, exclusions)
+    place = {name: at for at, name in enumerate(model.securities)}
+    kept = [one for one in names if one.symbol in made.wanted]
+    columns = [place[one.symbol] for one in kept]
+    sectors = [one.sector for one in kept]
+    measures = {
+        "momentum": lambda: momentum(prices[:, columns]),
+        "low_volatility": lambda: low_volatility(prices[:, columns]),
+        "size": lambda: size(np.array([one.weight for one in kept])),  # weights will do: the scale is taken out
+        "value": lambda: _given([one.value for one in kept]),
+        "quality": lambda: _given([one.quality for one in kept]),
+    }
+    scored = {name: scores(measures[name](), sectors, name, sector_neutral=sector_neutral) for name in tilts}
+    wanted = np.array([made.wanted[one.symbol] for one in kept])
+    weights, benchmark = np.zeros(len(place)), np.zeros(len(place))
+    weights[columns] = tilted(wanted, scored, tilts, sectors, sector_neutral=sector_neutral)
+    for name in made.benchmark.keys() & place.keys():
+        benchmark[place[name]] = made.benchmark[name]
+    if count is not None:
+        weights = sampled(weights, model, count)
+    return Target(weights, model.tracking_error(weights - benchmark), made.excluded, made.not_found)
+
+
+def _given(column: Sequence[float | None]) -> np.ndarray:
+    return np.array([float("nan") if one is None else one for one in column])
