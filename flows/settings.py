@@ -303,6 +303,7 @@ class Harvest(_Frozen):
     """Which losses are taken: those beyond a threshold, of them what the year needs, or by expected benefit."""
 
     by: Literal["thresholds", "benefit", "need"] = "thresholds"
+    buy_buy_sell: bool = False  # a part of a loss may be washed by what was bought before: its basis keeps it
     min_loss_usd: Annotated[Decimal, Field(ge=0)] = Decimal(1000)
     min_loss_rate: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.05")
     benefit: HarvestBenefit = HarvestBenefit()  # in place of the thresholds
@@ -549,7 +550,8 @@ class Portfolio(_Frozen):
     @property
     def wash_limits(self) -> Limits:
         gates = self.gates
-        return Limits(int(gates.max_washed_usd * 100), gates.max_washed_rate, int(gates.max_permanent_usd * 100))
+        washed, permanent = int(gates.max_washed_usd * 100), int(gates.max_permanent_usd * 100)
+        return Limits(washed, gates.max_washed_rate, permanent, self.harvest.buy_buy_sell)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Portfolio":

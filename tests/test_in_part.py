@@ -101,3 +101,40 @@ def test_the_gate_asks_it_again_until_a_part_of_the_sale_was_sent(tmp_path):
         rest = line._replace(quantity=line.quantity - 200)
         held_back = held_back_by_gates(warehouse, day, [rest], line.session_on)
     assert "wash_sale" not in {row.gate for row in held_back}
+
+
+# Buy, buy, sell ------------------------------------------------------------------------------------------
+
+
+def allowing(house: Small, more: str = "") -> Small:
+    house.portfolio += f"[harvest]\nbuy_buy_sell = true\n{more}"
+    return house
+
+
+def test_by_choice_an_earlier_purchase_may_keep_a_part_of_a_loss(tmp_path):
+    house = booked(tmp_path, joint=[("A", OLD, 200), ("B", YOUNG, 50)])
+    assert "left out" in by_hand(house, "joint,sell,XYZ,200")
+    said = by_hand(allowing(house), "joint,sell,XYZ,200")
+    assert "decided: " in said and "$1,500.00 of loss would be disallowed" in said and "within the limit" in said
+
+
+def test_a_purchase_of_the_same_day_is_no_earlier_one(tmp_path):
+    house = allowing(booked(tmp_path, mine=[("A", OLD, 200)], yours=[("B", OLD, 1)]))
+    assert "left out: sell XYZ in mine" in by_hand(house, "mine,sell,XYZ,100\nyours,buy,XYZ,10")
+
+
+def test_what_an_ira_bought_before_is_lost_for_good_and_not_allowed(tmp_path):
+    house = allowing(booked(tmp_path, joint=[("A", OLD, 200)], ira=[("B", YOUNG, 50)]))
+    house.portfolio = house.portfolio.replace(
+        'id = "ira"\nname = "ira"\ntype = "taxable"', 'id = "ira"\nname = "ira"\ntype = "roth_ira"'
+    )
+    house.run(FRIDAY)
+    assert "for good" in by_hand(house, "joint,sell,XYZ,200") and not house.ask("FROM ledger.batch_lines")
+
+
+@pytest.mark.parametrize(("old", "reason"), [(200, "no replacement"), (55, "an earlier purchase leaves $150.00 of it")])
+def test_a_harvest_takes_what_an_earlier_purchase_leaves_of_it_if_that_is_enough(tmp_path, old, reason):
+    house = booked(tmp_path, mine=[("A", OLD, old)], yours=[("B", YOUNG, 50)])
+    allowing(house, "min_loss_usd = 1600\nmin_loss_rate = 1\n").run(FRIDAY)  # of the young lot the loss is too small
+    [(said,)] = house.ask("SELECT reason FROM core.proposals ")
+    assert said.startswith(reason)

@@ -98,7 +98,7 @@ def proposals(scan: Scan, prices: Mapping[str, Decimal]) -> list[Proposal]:
     found.sort(key=lambda one: (-one.short_loss_usd, -one.loss_usd, one.account_id, one.security_id))
     trades = {one.name: [_sale(one, scan)] for one in found if not one.refusal}
     found, alone = _clear(found, scan, trades)
-    found = _in_part(found, scan)
+    found = _left_to_take(_in_part(found, scan), scan, alone)
     is_unseen = cache(lambda security_id: unseen(security_id, scan.unsafe, scan.identical))
     found = [one._replace(refusal=one.refusal or is_unseen(one.security_id)) for one in found]
     bought = _bought(found, scan, prices)
@@ -163,6 +163,20 @@ def _in_part(found: list[Candidate], scan: Scan) -> list[Candidate]:
     sales = [_sale(one, scan) for one in found if not one.refusal]
     reasons = beyond_in_part(sales, scan.young, scan.effects, scan.limits)
     return [one._replace(refusal=one.refusal or reasons.get(one.name, "")) for one in found]
+
+
+def _left_to_take(found: list[Candidate], scan: Scan, told: Mapping[str, Effect]) -> list[Candidate]:
+    """Refuse a loss of which an earlier purchase leaves too little: with buy_buy_sell a part may be washed."""
+    least, rate = scan.thresholds
+    checked = []
+    for one in found:
+        effect = told.get(one.name)
+        if not one.refusal and effect and effect.disallowed and scan.limits.buy_buy_sell:
+            left = one.loss_usd - usd(effect.disallowed)
+            if left < least and left < rate * one.basis_usd:
+                one = one._replace(refusal=f"an earlier purchase leaves ${left:,.2f} of it: {within(effect)}")
+        checked.append(one)
+    return checked
 
 
 def _clear(

@@ -37,12 +37,14 @@ class Limits(NamedTuple):
     """How much loss a trade may wash. Units: cents; washed_rate is a fraction of the loss.
 
     A trade passes that washes no more than `washed`, or than `washed_rate` of the loss, whichever is more, and loses
-    no more than `permanent` for good.
+    no more than `permanent` for good. With `buy_buy_sell`, what a purchase washes that was made before the sale counts only
+    where it is lost for good: the basis of what was bought keeps the rest.
     """
 
     washed: int
     washed_rate: Decimal
     permanent: int
+    buy_buy_sell: bool = False
 
 
 class Party(NamedTuple):
@@ -66,6 +68,11 @@ class Match(NamedTuple):
     days: int
     rule: str  # a key of RULES
     term: str  # of the loss
+
+    @property
+    def is_earlier(self) -> bool:
+        """Was it bought before the sale, and is nothing of the loss lost for good?"""
+        return self.purchase.state == "made" and self.days < 0 and not self.permanent
 
     @property
     def citation(self) -> str:
@@ -177,7 +184,8 @@ def beyond(effect: Effect, limits: Limits) -> str:
         return f"the books could not take it: {effect.unbooked}"
     allowed = max(limits.washed, int(limits.washed_rate * effect.loss))
     for matches, if_ in ((effect.matches, ""), (effect.doubtful, _DOUBT)):
-        washed, lost = sum(match.disallowed for match in matches), sum(match.permanent for match in matches)
+        washed = sum(match.disallowed for match in matches if not (limits.buy_buy_sell and match.is_earlier))
+        lost = sum(match.permanent for match in matches)
         over = [f"the limit is {dollars(allowed)}"] if washed > allowed else []
         over += [f"at most {dollars(limits.permanent)} may be lost for good"] if lost > limits.permanent else []
         if over:
