@@ -516,4 +516,4 @@ def test_the_books_match_in_the_index_where_the_household_answers_so_and_a_harve
 def test_the_limits_are_in_cents():
     gates = {"max_washed_usd": 12.34, "max_permanent_usd": 0, "max_washed_rate": 0.01}
     assert portfolio(gates=gates).wash_limits == (1234, D("0.01"), 0, False)
-    assert portfolio().wash_limits == (5000, D("0.02"), 5000)
+    assert portfolio().wash_limits == (5000, D("0.02"), 5000, False)
