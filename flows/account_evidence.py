@@ -59,7 +59,7 @@ def sent(warehouse: Warehouse, session_on: date) -> list[Sent]:
         "  FROM ledger.order_events AS e LEFT JOIN stg.transactions AS t USING (transaction_id) GROUP BY client_order_id) "
         "SELECT i.batch_id, i.line, l.pair, b.account_id, b.session_on, l.side, l.security_id, "
         "  (CASE WHEN s.is_done THEN s.filled ELSE i.quantity END)::DECIMAL(28, 9), l.price_usd, i.lots, b.mode, "
-        "  l.method, b.expires_at, coalesce(s.booked, 0)::DECIMAL(28, 9) "
+        "  l.method, b.expires_at, b.kind, coalesce(s.booked, 0)::DECIMAL(28, 9) "
         "FROM ledger.intents AS i JOIN ledger.batches AS b USING (batch_id) JOIN ledger.batch_lines AS l USING (batch_id, line) "
         "LEFT JOIN said AS s USING (client_order_id) WHERE b.session_on >= $on ORDER BY i.client_order_id",
         on=session_on,

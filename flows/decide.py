@@ -163,6 +163,13 @@ def _store(
     )
     refused |= dict.fromkeys(proposals.keys() - free.keys(), "an order of it is decided or worked already")
     names = []
+    before = warehouse.value(  # a pair has one number in all accounts, and no other pair of the session and kind has it
+        "SELECT coalesce(max(pair), 0) FROM ledger.batch_lines JOIN ledger.batches USING (batch_id) "
+        "WHERE session_on = $on AND kind = $kind",
+        on=session_on,
+        kind=kind,
+    )
+    orders = [order._replace(pair=order.pair + before) for order in orders]
     with warehouse.transaction():
         shown = [
             (name, leg, t.method, *t[2:], refused.get(name, ""))
@@ -290,13 +297,24 @@ def lines_of(warehouse: Warehouse, session_on: date) -> list[Line]:
     """The lines of a session's decisions, sells before buys; those that a person refused or replaced are none."""
     rows = warehouse.rows(
         "SELECT l.batch_id, l.line, l.pair, b.account_id, b.session_on, l.side, l.security_id, l.quantity, l.price_usd, l.lots, "
-        "b.mode, l.method, b.expires_at "
+        "b.mode, l.method, b.expires_at, b.kind "
         "FROM ledger.batch_lines AS l JOIN ledger.batches AS b USING (batch_id) LEFT JOIN ledger.approvals AS a USING (batch_id) "
         "WHERE b.session_on = $on AND a.verdict IS DISTINCT FROM 'refused' AND a.verdict IS DISTINCT FROM 'edited' "
         "ORDER BY b.account_id, l.side DESC, b.batch_id, l.line",
         on=session_on,
     )
     return [Line._make(row) for row in rows.iter_rows()]
+
+
+def halves(warehouse: Warehouse, session_on: date) -> dict[tuple[date, str, int], str]:
+    """Pairs that stand in several accounts of which one has no part in it any more: a person refused it, or left it out."""
+    rows = warehouse.rows(
+        "SELECT b.session_on, b.kind, l.pair, min(b.account_id) FROM ledger.batch_lines AS l JOIN ledger.batches AS b USING (batch_id) "
+        "LEFT JOIN ledger.approvals AS a USING (batch_id) WHERE b.session_on = $on GROUP BY b.session_on, b.kind, l.pair, b.account_id "
+        "HAVING NOT bool_or(a.verdict IS DISTINCT FROM 'refused' AND a.verdict IS DISTINCT FROM 'edited') ORDER BY ALL",
+        on=session_on,
+    )
+    return {row[:3]: row[3] for row in rows.iter_rows()}
 
 
 def _stored(warehouse: Warehouse, session_on: date, kind: str) -> list[str]:

@@ -45,7 +45,7 @@ def _gathered(
     washed, washed_in_part = _washed(warehouse, day, lines, orders, books)
     pair_usd: dict[tuple[str, int], Decimal] = defaultdict(Decimal)
     for order in orders:
-        pair_usd[order.line.batch_id, order.line.pair] -= order.line.cash_usd
+        pair_usd[order.line.pair_here] -= order.line.cash_usd
     gained = warehouse.rows(
         "SELECT term, sum(gain_usd)::DECIMAL(28, 6) FROM core.disposals WHERE sold_on = $on AND gain_usd > 0 GROUP BY term",
         on=session_on,

@@ -80,7 +80,7 @@ def asking(house: Small, **day: Any) -> Iterator[tuple[Warehouse, Day]]:
 
 
 def line(side: str, security_id: str, quantity: object, price: object, account: str = "joint", **more: Any) -> Line:
-    number, pair = more.pop("line", 1), more.pop("pair", 1)
+    number, pair = more.pop("line", 1), more.pop("pair", len(account))  # accounts have pairs of their own
     made = Line(f"b-{account}", number, pair, account, MONDAY, side, security_id, D(quantity), D(price), "", "auto")
     return made._replace(**more)
 
@@ -189,7 +189,7 @@ def test_an_order_under_way_counts_as_filled(small):
 def test_a_sale_under_way_pays_for_the_purchase_of_its_pair_and_its_shares_are_gone(small):
     sent(small, line("sell", "HD", 15, 100, batch_id="first"))
     assert asked(small, line("buy", "BBY", 34, 50)) == []
-    assert evidence(small).pair_usd == {("first", 1): D(-1500)}
+    assert evidence(small).pair_usd == {("first", 5): D(-1500)}
     assert gates(asked(small, line("sell", "HD", 36, "1"))) == {"position"}
 
 

@@ -296,7 +296,7 @@ def test_orders_of_one_security_add_up_over_the_accounts():
     seen = otherwise(
         securities={"HD": Security(0, 0, D(150_000))}, ira={"held": {"HD": D(10)}, "worth_usd": {"HD": D(1000)}}
     )
-    both = [SELL, SELL._replace(batch_id="c", account_id="ira")]
+    both = [SELL, SELL._replace(batch_id="c", pair=2, account_id="ira")]
     assert [(row.batch_id, row.gate) for row in refusals(both, seen)] == [("c", "volume")]
 
 
@@ -346,11 +346,21 @@ def test_all_gates_are_asked_and_all_their_refusals_are_shown():
 
 def test_a_pair_goes_together_and_other_pairs_go_on():
     other = SELL._replace(line=3, pair=2, security_id="KO", quantity=D(100), price_usd=D(10), lots="")
-    elsewhere = BUY._replace(batch_id="c", account_id="ira", security_id="HD")
+    elsewhere = BUY._replace(batch_id="c", pair=3, account_id="ira", security_id="HD")
     seen = otherwise(policy={"do_not_trade": frozenset({"BBY"})})
     found = refusals([SELL, BUY, other, elsewhere], seen)
     assert [(*row.key, row.gate) for row in found] == [("b", 2, "do_not_trade"), ("b", 1, "pair")]
     assert "buy BBY" in found[1].reason
+
+
+def test_a_pair_that_stands_in_two_accounts_goes_together_and_one_of_another_kind_goes_on():
+    there = BUY._replace(batch_id="c", account_id="ira", security_id="HD")
+    by_hand = there._replace(batch_id="d", kind="hand")
+    found = refusals([SELL, there, by_hand], otherwise(policy={"do_not_trade": frozenset({"BBY"})}))
+    assert not found
+    found = refusals([SELL, BUY, there, by_hand], otherwise(policy={"do_not_trade": frozenset({"BBY"})}))
+    assert {(*row.key, row.gate) for row in found} == {("b", 2, "do_not_trade"), ("b", 1, "pair"), ("c", 2, "pair")}
+    assert next(row.reason for row in found if row.batch_id == "c") == "its pair, buy BBY in joint, is held back"
 
 
 def test_a_held_back_sale_holds_back_its_replacement():

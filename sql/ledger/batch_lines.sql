@@ -2,7 +2,7 @@
 -- Grain: batch_id, line
 -- batch_id       the decision
 -- line           1, 2, ...
--- pair           lines of one pair (a harvest and its replacement) go together or not at all
+-- pair           lines of one pair (a harvest and its replacement, a move between accounts) go together or not at all; counted over all accounts, by session and kind
 -- method         who proposed it: harvest, bands, ...; several, separated by commas, where their trades were netted
 -- side           buy or sell
 -- security_id    security

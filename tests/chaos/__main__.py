@@ -29,6 +29,7 @@ WORLD = 40  # days
 def arguments() -> argparse.Namespace:
     said = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     said.add_argument("--days", type=int, default=1000, help="trading days, in worlds of 40")
+    said.add_argument("--minutes", type=float, help="begin no world after so many; what was made is summed up")
     said.add_argument("--seed", default="1", help="1: the worlds 1.0, 1.1, ...; 1.7: that world alone")
     said.add_argument("--jobs", type=int, default=1, help="so many worlds at once")
     said.add_argument("--bug", choices=BUGS, help="with a fault planted on purpose")
@@ -51,9 +52,11 @@ def worlds(seed: str, days: int) -> list[tuple[str, int]]:
 
 
 def run(
-    asked: list[tuple[str, int]], jobs: int = 1, bug: str = "", *, log: bool = False, keep: bool = False
-) -> list[Ran]:
-    """The worlds, some at once, each in a process of its own; none is begun after a violation."""
+    asked: list[tuple[str, int]], jobs: int = 1, bug: str = "", minutes: float | None = None, *, log: bool = False,
+    keep: bool = False,
+) -> list[Ran]:  # fmt: skip
+    """The worlds, some at once, each in a process of its own; none is begun after a violation, or when the time is over."""
+    until = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     next_session(date(2025, 1, 2))  # the calendar is loaded once, for every process
     gc.collect()
     gc.freeze()
@@ -61,7 +64,7 @@ def run(
     made: list[Ran] = []
     waiting, at_work = list(asked), []
     while waiting or at_work:
-        while waiting and len(at_work) < jobs and not any(one.violations for one in made):
+        while waiting and len(at_work) < jobs and time.monotonic() < until and not any(one.violations for one in made):
             seed, days = waiting.pop(0)
             out = sys.stdout if log else None
             at_work.append(begun(lambda end, s=seed, d=days: tell(end, run_world(s, d, bug, out, keep)._asdict())))  # type: ignore[misc]
@@ -121,7 +124,7 @@ def main() -> int:
     said, began = arguments(), time.monotonic()
     if said.bugs:
         return find_bugs(said.seed, said.days, said.jobs)
-    made = run(worlds(said.seed, said.days), said.jobs, said.bug or "", log=said.log, keep=said.keep)
+    made = run(worlds(said.seed, said.days), said.jobs, said.bug or "", said.minutes, log=said.log, keep=said.keep)
     print(summary(made, time.monotonic() - began, said.bug or ""))
     return any(one.violations for one in made)
 

@@ -140,7 +140,7 @@ def _alike_fills_are_one() -> None:
 
 def _all_of_it_again() -> None:
     """After the gates: they would refuse it."""
-    attempts, intent = flows.orders._attempts, flows.orders._intent
+    attempts, intent = flows.orders.attempts_of, flows.orders._intent
     whole: dict[Any, Decimal] = {}
 
     def remembering(day: Any, lines: list, *given: Any) -> list:
@@ -150,7 +150,7 @@ def _all_of_it_again() -> None:
     def again(day: Any, attempt: Any) -> tuple:
         return intent(day, attempt._replace(line=attempt.line._replace(quantity=whole[attempt.line.key])))
 
-    flows.orders._attempts, flows.orders._intent = remembering, again
+    flows.orders.attempts_of, flows.orders._intent = remembering, again
 
 
 def _each_account_by_itself() -> None:

@@ -37,6 +37,17 @@ class Line(NamedTuple):
     mode: str  # as it was when the batch was decided
     method: str = "harvest"
     expires_at: datetime | None = None
+    kind: str = "daily"
+
+    @property
+    def together(self) -> tuple[date, str, int]:
+        """What goes together or not at all, in whatever accounts."""
+        return self.session_on, self.kind, self.pair
+
+    @property
+    def pair_here(self) -> tuple[str, int]:
+        """The part of a pair in one account, where its sales pay for its purchases."""
+        return self.batch_id, self.pair
 
     @property
     def value_usd(self) -> Decimal:
@@ -188,7 +199,7 @@ def counted(lines: Sequence[Line], seen: Evidence) -> dict[Key, Count]:
     days = {name: _day_trades(mine, account[name]) for name, mine in own.items()}
     pair_usd = defaultdict(Decimal, seen.pair_usd)
     for line in lines:
-        pair_usd[line.batch_id, line.pair] -= line.cash_usd
+        pair_usd[line.pair_here] -= line.cash_usd
 
     traded = _running(lines, _household, lambda x: x.value_usd, lambda x: seen.sent_usd)
     ordered = _running(lines, _security, lambda x: x.value_usd)
@@ -209,7 +220,7 @@ def counted(lines: Sequence[Line], seen: Evidence) -> dict[Key, Count]:
         line.key: Count(
             traded[line.key], ordered[line.key], position[line.key], sold[line.key], _short(sold[line.key], line, account[name]),
             account[name].cash_usd + sells_usd[name] - bought[line.key], bought[line.key] - sells_usd[name],
-            exposure[line.key], pair_usd[line.batch_id, line.pair], (short[line.key], long[line.key]),
+            exposure[line.key], pair_usd[line.pair_here], (short[line.key], long[line.key]),
             line.security_id in days[name].today, days[name].day_trades, days[name].trades,
             _strategy(line, own[name], account[name]),
         )

@@ -12,6 +12,7 @@ of a gate in WAITS is not for good: the exchange opens, a person says yes, and t
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from datetime import date
 from decimal import Decimal
 
 from transforms.lots.check import beyond
@@ -280,7 +281,8 @@ OF_THE_BATCH = frozenset(  # what these say depends on which other lines go
 def refusals(lines: Sequence[Line], seen: Evidence) -> list[Refusal]:
     """Every refusal of every gate, and of each line whose pair was refused.
 
-    A pair (a harvest and its replacement) goes together or not at all: half of it would change the exposure.
+    A pair (a harvest and its replacement, a move and its counterpart in another account) goes together or not at all: half of
+    it would change the exposure.
     """
     at = counted(lines, seen)
     found = [
@@ -316,18 +318,19 @@ def _partners(lines: Sequence[Line], found: Sequence[Refusal]) -> list[Refusal]:
     """The lines that fall with the other half of their pair, or wait with it."""
     waiting = {row.key: row.gate for row in found if row.waits}
     final = {row.key for row in found if not row.waits}
-    pairs: dict[tuple[str, int], list[Line]] = defaultdict(list)
+    pairs: dict[tuple[date, str, int], list[Line]] = defaultdict(list)
     for line in lines:
-        pairs[line.batch_id, line.pair].append(line)
+        pairs[line.together].append(line)
     rows = []
     for line in lines:
         if line.key in final:
             continue
-        others = pairs[line.batch_id, line.pair]
+        others = pairs[line.together]
         other = next((x for x in others if x.key in final), None)
         if other is None and line.key not in waiting:
             other = next((x for x in others if x.key in waiting), None)
         if other:
             gate = "pair" if other.key in final else waiting[other.key]
-            rows.append(Refusal(*line.key, gate, f"its pair, {other.side} {other.security_id}, is held back"))
+            where = "" if other.account_id == line.account_id else f" in {other.account_id}"
+            rows.append(Refusal(*line.key, gate, f"its pair, {other.side} {other.security_id}{where}, is held back"))
     return rows

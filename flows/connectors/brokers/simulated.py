@@ -31,7 +31,8 @@ EVENING = time(18)
 class Simulated:
     """One account. What it has read of the history it remembers; ask a new one after that has changed.
 
-    Omits    settlement, interest, margin, borrowing, regulatory fees; orders that a split overtakes are not restated.
+    Omits    settlement, interest, margin, borrowing, regulatory fees; orders that a split overtakes are not restated; a purchase
+             is filled at the close of the sale that pays for it, and may cost more than that brought.
     """
 
     def __init__(
