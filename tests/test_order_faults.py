@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,12 @@ import flows.orders
 from flows import approvals
 from flows.csv_file import Unreadable
 from flows.daily import daily, final, is_unfinished
-from flows.day import Clock
+from flows.day import Clock, day_of
+from flows.decide import decide_now
 from flows.hand import order
 from flows.settings import SettingsError, read_portfolio
+from transforms.orders.arbiter import Proposed
+from warehouse.db import writer
 
 NEVER = [[90_000, "1"]]
 IN_HALVES = [[30, "0.5"], [90_000, "0.5"]]
@@ -265,3 +269,68 @@ def test_a_clock_that_is_behind_sends_nothing_when_the_brokers_session_is_over(h
     assert house.ask("SELECT count(*) FROM ledger.intents") == [(2,)] and not orders(house)
     house.evening(SESSION)
     assert house.ask("SELECT DISTINCT status FROM mart.orders WHERE session_on = '2026-03-03'") == [("unfilled",)]
+
+
+MOVE = [("taxable", "buy", "ZCC"), ("roth", "buy", "ZDD")]
+
+
+@pytest.fixture
+def moved(house: AlpacaHouse) -> AlpacaHouse:
+    """A move between accounts is decided: what it does in the one is no good without what it does in the other."""
+    with writer(house.settings().warehouse) as warehouse:
+        day = day_of(house.settings(), DAY, house.now(), house.clock)
+        proposed = [
+            Proposed("a move", "location", account, side, security, Decimal(10), Decimal(100), "", Decimal(0), Decimal(0), "why")
+            for account, side, security in MOVE
+        ]  # fmt: skip
+        assert len(decide_now(warehouse, day, proposed, "moves")) == 2
+    return house
+
+
+def symbols(house: AlpacaHouse) -> set[str]:
+    return {one["symbol"] for account in ("taxable", "roth") for one in orders(house, account)} - {"ZAA", "ZBB"}
+
+
+def test_a_move_between_accounts_goes_out_whole(moved):
+    moved.morning()
+    assert symbols(moved) == {"ZCC", "ZDD"}
+
+
+def test_a_move_stays_where_one_account_is_a_dry_run_now_and_says_so(moved):
+    change(
+        moved,
+        'type = "roth_ira"\nowner = "self"\nbroker = "alpaca"\nmode = "auto"',
+        'type = "roth_ira"\nowner = "self"\nbroker = "alpaca"\nmode = "dry_run"',
+    )
+    moved.morning()
+    assert symbols(moved) == set() and len(orders(moved)) == 2, "the harvest goes on"
+    assert moved.ask("SELECT reason FROM core.waiting WHERE gate = 'pair'") == [("roth sends nothing of its pair",)]
+
+
+def test_a_move_stays_where_a_gate_holds_back_its_other_half(moved):
+    change(moved, "[gates]", '[gates]\ndo_not_trade = ["ZDD"]')
+    moved.morning()
+    assert symbols(moved) == set()
+    assert ("its pair, buy ZDD in roth, is held back",) in moved.ask("SELECT reason FROM ledger.refusals")
+
+
+def test_a_move_stays_where_a_person_refused_its_other_half(moved):
+    with writer(moved.settings().warehouse) as warehouse:
+        asked = "SELECT batch_id, batch_hash FROM ledger.batches WHERE account_id = 'roth' AND kind = 'moves'"
+        [(batch, digest)] = warehouse.rows(asked).rows()
+    approvals.answer(moved.settings(), batch, digest, "refuse", clock=moved.clock)
+    moved.morning()
+    assert symbols(moved) == set()
+    assert moved.ask("SELECT reason FROM core.waiting WHERE gate = 'pair'") == [("roth sends nothing of its pair",)]
+
+
+def test_a_move_stays_where_the_broker_of_the_other_account_is_down_and_goes_when_it_is_back(moved):
+    key, _ = moved.server.keys["roth"]
+    moved.server.admin(
+        "/faults", [{"match": {"method": "GET", "path": "/v2/clock", "key": key}, "kind": "500", "times": 500}]
+    )
+    moved.morning()
+    assert symbols(moved) == set()
+    up(moved)
+    moved.morning(hour=10)
+    assert symbols(moved) == {"ZCC", "ZDD"}

@@ -92,6 +92,25 @@ def test_without_cash_the_replacement_waits_for_the_proceeds_and_is_bought_once(
         settled(house)
 
 
+@pytest.mark.parametrize(("risen", "limit_is_what_the_cash_pays"), [("1.012", True), ("1.03", False)])
+def test_a_replacement_whose_price_rose_costs_no_more_than_the_sale_brought(
+    tmp_path, risen, limit_is_what_the_cash_pays
+):
+    with alpaca_house(tmp_path, cash=19_320) as house:
+        house.evening()
+        [(decided, close)] = house.ask("SELECT quantity, price_usd FROM mart.orders WHERE side = 'buy'")
+        house.at(SESSION, 9, 40)
+        house.server.admin("/prices", {"symbol": "ZBB", "price": f"{close * Decimal(risen):.2f}"})
+        house.morning()
+        bought = orders(house)[-1]
+        sold_for, cash = Decimal(orders(house)[0]["filled_avg_price"]) * 200, Decimal(19_320 - 19_308)
+        assert bought["symbol"] == "ZBB" and bought["status"] == "filled"
+        assert Decimal(bought["qty"]) * Decimal(bought["limit_price"]) <= sold_for + cash
+        assert (Decimal(bought["qty"]) == decided) is limit_is_what_the_cash_pays, "else it is cut to what was brought"
+        assert house.ask("SELECT cash_usd >= 0 FROM mart.cash WHERE account_id = 'taxable'") == [(True,)]
+        settled(house)
+
+
 def test_a_pair_does_not_stand_on_one_leg_for_longer_than_the_policy_lets_it(house):
     house.server.admin("/liquidity", {"symbol": "ZBB", "plan": [[30, "0.25"], [90_000, "0.75"]]})
     house.meanwhile = lambda: house.server.admin("/liquidity", {"symbol": "ZBB", "plan": [[0, "1"]]})

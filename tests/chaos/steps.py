@@ -83,10 +83,10 @@ def _carried_out(world: World, kind: str, meets: Meets, bug: str, orders: Path |
 
 def intents_on_the_disk(world: World) -> set[str]:
     """What a process that was killed has left: the names of the orders that it meant. Read from a copy, so that nothing is mended."""
-    return set(done(lambda: _intents(world)).told)
+    return set(done(lambda: _on_disk(world, "SELECT client_order_id FROM ledger.intents")).told)
 
 
-def _intents(world: World) -> list[str]:
+def _on_disk(world: World, query: str) -> list[str]:
     copy = world.folder / "copy" / "warehouse.duckdb"
     copy.parent.mkdir(exist_ok=True)
     for name in ("warehouse.duckdb", "warehouse.duckdb.wal"):
@@ -94,11 +94,13 @@ def _intents(world: World) -> list[str]:
         if (world.home / name).exists():
             shutil.copyfile(world.home / name, copy.with_name(name))
     with writer(copy) as warehouse:
-        return warehouse.rows("SELECT client_order_id FROM ledger.intents")["client_order_id"].to_list()
+        return warehouse.rows(query).to_series().to_list()
 
 
-def _ledger(world: World) -> dict[str, list[list[str]]]:
-    """What the published copy says, as text."""
+def _ledger(world: World) -> dict[str, list[list[str]]] | None:
+    """What the published copy says, as text; there is none as long as no evening has come to its end."""
+    if not (world.home / "snapshot.duckdb").exists() and not _on_disk(world, "SELECT batch_id FROM ledger.batches"):
+        return None
     with reader(world.home / "snapshot.duckdb") as warehouse:
         told = {name: warehouse.rows(query).iter_rows() for name, query in LEDGER.items()}
         return {name: [[str(value) for value in row] for row in rows] for name, rows in told.items()}

@@ -2,8 +2,9 @@
 
     {"match": {"method": "POST", "path": "/v2/orders"}, "kind": "lost_answer", "times": 1, "after_n": 0, "seconds": 0}
 
-`path` is a prefix; the first `after_n` requests that match go well, the next `times` meet the fault. The first fault in the
-list that is due meets a request. GET /_admin/faults tells how often each was met; a restart forgets them.
+`path` is a prefix, `key` that of one account; the first `after_n` requests that match go well, the next `times` meet the
+fault. The first fault in the list that is due meets a request. GET /_admin/faults tells how often each was met; a restart
+forgets them.
 
     429 500 503 504   that status instead; with `carried_out` the request is carried out none the less (504: unless told not to)
     slow              answered after `seconds`
@@ -41,11 +42,13 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind is one of {', '.join(KINDS)}; it is {self.kind!r}")
-        if unknown := set(self.match) - {"method", "path"}:
-            raise ValueError(f"match knows method and path, not {', '.join(sorted(unknown))}")
+        if unknown := set(self.match) - {"method", "path", "key"}:
+            raise ValueError(f"match knows method, path and key, not {', '.join(sorted(unknown))}")
 
-    def is_met(self, method: str, path: str) -> bool:
-        if self.match.get("method", method) != method or not path.startswith(self.match.get("path", "/")):
+    def is_met(self, method: str, path: str, key: str) -> bool:
+        if self.match.get("method", method) != method or self.match.get("key", key) != key:
+            return False
+        if not path.startswith(self.match.get("path", "/")):
             return False
         self.seen += 1
         if self.seen <= self.after_n or self.fired >= self.times:
@@ -70,8 +73,8 @@ class Faults:
         """
         self.list += [Fault(**{"kind": "", **one}) for one in told]
 
-    def meeting(self, method: str, path: str) -> Fault | None:
-        return next((fault for fault in self.list if fault.is_met(method, path)), None)
+    def meeting(self, method: str, path: str, key: str) -> Fault | None:
+        return next((fault for fault in self.list if fault.is_met(method, path, key)), None)
 
     def told(self) -> list[dict[str, Any]]:
         return [asdict(fault) for fault in self.list]

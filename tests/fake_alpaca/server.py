@@ -112,7 +112,8 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
         path = target.partition("?")[0]
-        fault = None if path.startswith("/_admin") else self.server.faults.meeting(method, path)
+        key = headers.get("apca-api-key-id", "")
+        fault = None if path.startswith("/_admin") else self.server.faults.meeting(method, path, key)
         close = headers.get("connection", "").lower() == "close"
         status, answer = (0, None)
         if fault is None or fault.does_it:
