@@ -23,8 +23,10 @@ LABELS = ("first day, empty home", "the same day again", "the next day")
 DEMO_DAYS = ("2022-10-14", "2022-10-14", "2022-10-17")
 REAL_DAYS = ("2025-09-30", "2025-09-30", "2025-10-01")
 REAL_LOTS = 5_000
+HARVESTS = (100, 1_000, 10_000)
 SCANS = (500, REAL_LOTS, 50_000)
 OPTIMIZED, OPTIMIZED_PLAINLY = ((100, 600), (500, 3_000), (1_500, 10_000), (3_000, 20_000)), 500
+LOCATED = (500, 3_000, 20_000)
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 PEER, PEER_SIZES = "capital-gains==1.0.8", (1_000, 10_000, PEERS_UP_TO)
 
@@ -178,6 +180,16 @@ def index(_: argparse.Namespace) -> None:
     run([PYTHON, "-m", "bench.direct_index", folder], check=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
 
 
+def alpha(_: argparse.Namespace) -> None:
+    """What harvests have brought, followed to today."""
+    rows = []
+    for size in HARVESTS:
+        say(f"the tax-alpha ledger: {size:,} harvests")
+        command: list[str | Path] = [PYTHON, "-m", "bench.tax_alpha", str(size)]
+        rows.append(measured(f"{size:,} harvests", command, size=size, rounds=3, by_itself=True))
+    print(figures("the tax-alpha ledger, seven years of daily prices", rows))
+
+
 def optimize(_: argparse.Namespace) -> None:
     """What to sell and buy, lot by lot."""
     ours, plain = [], []
@@ -200,13 +212,27 @@ def optimize(_: argparse.Namespace) -> None:
     print()
 
 
+def locate(_: argparse.Namespace) -> None:
+    """Which class stands in which account, and what is moved."""
+    rows = []
+    for size in LOCATED:
+        say(f"asset location: {size:,} lots")
+        rows.append(measured(f"{size:,} lots", [PYTHON, "-m", "bench.locate", str(size)], size=size, by_itself=True))
+    print(figures("asset location: the moves of six accounts and seven classes, wash check included", rows))
+    names = ("place ms", "moves", "left", "trades", "saving")
+    cells = [[row.label, *(f"{(row.parts or {})[name]:,.0f}" for name in names)] for row in rows]
+    print(table(["asset location", *names[:-1], "saving, USD a year"], cells))
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "demo": demo,
     "real": real,
     "lots": lots,
     "start": start,
     "intraday": intraday,
+    "alpha": alpha,
     "optimize": optimize,
+    "locate": locate,
     "index": index,
 }
 

@@ -19,7 +19,8 @@ from bench.point_in_time import Month, Panel
 from transforms.exact import NANO
 from transforms.harvest.benefit import Rates
 from transforms.index.constraints import TrackingErrorCap, WashWindows
-from transforms.index.optimizer import Costs, Lots, Problem, Solution, Taxes, later_rate, solve
+from transforms.index.optimizer import Solution, solve
+from transforms.index.problem import Costs, Lots, Problem, Taxes, later_rate
 from transforms.index.risk_model import RiskModel
 from transforms.lots.term import long_term_from
 from transforms.model import Trade

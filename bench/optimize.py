@@ -20,10 +20,12 @@ from bench.figures import RSS_UNIT, own_use
 from transforms.exact import NANO
 from transforms.harvest.benefit import Rates
 from transforms.index.constraints import TrackingErrorCap, WashWindows
+from transforms.index.core import nothing_fixed, optimum
 from transforms.index.optimizer import solve
 from transforms.index.problem import BPS, Costs, Lots, Problem, Taxes, later_rate
-from transforms.index.program import nothing_fixed, optimum, pieces, program
+from transforms.index.program import program
 from transforms.index.risk_model import RiskModel
+from transforms.index.tax_pieces import pieces
 
 FACTORS, ROUNDS, CAP = 20, 3, 0.01
 VALUE_USD = 2_000  # a security: small accounts are not asked to hold thousands

@@ -20,7 +20,8 @@ import polars as pl
 from bench.figures import Row, figures, own_use, table
 from transforms.harvest.benefit import Rates
 from transforms.portfolio.bands import back_to, half_width, is_outside
-from transforms.portfolio.trades import Account, Desk, OpenLot, Policy, swap
+from transforms.portfolio.desk import Account, Desk, OpenLot, Policy
+from transforms.portfolio.trades import swap
 
 FIRST, MONTHS = 1926, 84 * 12
 NOTE_YEARS = 10

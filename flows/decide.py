@@ -159,7 +159,7 @@ def _store(
         sleeves,
         policy.rank,
         policy.cautious_groups,
-        lambda kept: _washes(seen, kept, day, under_way),
+        lambda kept: _washes(warehouse, seen, kept, day, under_way),
     )
     refused |= dict.fromkeys(proposals.keys() - free.keys(), "an order of it is decided or worked already")
     names = []
@@ -207,8 +207,9 @@ def waiting(warehouse: Warehouse, day: Day) -> list[Proposed]:
     return [Proposed._make(row) for row in rows.iter_rows() if row[2] in listed]
 
 
-def as_trades(day: Day, proposed: Iterable[Proposed]) -> list[Trade]:
-    """Proposed trades as the ledger would see them, in their order."""
+def as_trades(warehouse: Warehouse, day: Day, proposed: Iterable[Proposed]) -> list[Trade]:
+    """Proposed trades as the ledger would see them, in their order; a purchase of what the account owes gives it back."""
+    owed = set(warehouse.rows("SELECT account_id, security_id FROM mart.positions WHERE quantity < 0").iter_rows())
     accounts = {account.id: account for account in day.settings.portfolio.accounts}
     on = next_session(day.as_of)
     return [
@@ -216,16 +217,19 @@ def as_trades(day: Day, proposed: Iterable[Proposed]) -> list[Trade]:
             f"{number:06d} {t.side}", t.account_id, t.security_id, t.side == "buy", nano_shares(t.quantity),
             trade_cents(t.quantity, t.price_usd, Decimal(0)), on, None, accounts[t.account_id].is_deferred,
             read_picks(t.lots) if t.side == "sell" and accounts[t.account_id].reaches_any_lot else (),
+            is_short=t.side == "buy" and (t.account_id, t.security_id) in owed,
         )
         for number, t in enumerate(proposed)
     ]  # fmt: skip
 
 
-def _washes(seen: Known | None, kept: Sequence[Proposed], day: Day, under_way: Sequence[Proposed]) -> dict[int, str]:
+def _washes(
+    warehouse: Warehouse, seen: Known | None, kept: Sequence[Proposed], day: Day, under_way: Sequence[Proposed]
+) -> dict[int, str]:
     """Trades of a batch that would wash more than the limits let pass, by place, all that is decided together."""
     if seen is None or not kept:
         return {}
-    trades = as_trades(day, [*kept, *under_way])
+    trades = as_trades(warehouse, day, [*kept, *under_way])
     told = seen.effects(trades)
     limits = day.settings.portfolio.wash_limits
     in_part = seen.beyond_in_part(trades[: len(kept)], limits)

@@ -64,6 +64,7 @@ def pairs_of(own: Mapping[str, Sequence[str]], groups: Mapping[str, str]) -> dic
     }
 
 
+@cache
 def indexes() -> dict[str, str]:
     """What every fund of the table follows.
 
@@ -76,15 +77,14 @@ def indexes() -> dict[str, str]:
 
 
 def on_one_index(own: Mapping[str, Sequence[str]], groups: Mapping[str, str]) -> list[str]:
-    """The pairs of a household that follow one index, by its own groups or by the table.
+    """The pairs of a household whose funds are of one group: of one index, by its own word or by the table.
 
-    >>> on_one_index({"SPY": ["VTI", "VOO"]}, {}), on_one_index({"AAA": ["BBB"]}, {"AAA": "x", "BBB": "x"})
-    (['SPY and VOO'], ['AAA and BBB'])
+    >>> on_one_index({"SPY": ["VTI", "VOO"]}, indexes()), on_one_index({"AAA": ["AAA"]}, {})
+    (['SPY and VOO'], ['AAA and AAA'])
     """
-    follows = indexes()
     return [
         f"{fund} and {other}"
         for fund, others in own.items()
         for other in others
-        if groups.get(fund, fund) == groups.get(other, other) or follows.get(fund, fund) == follows.get(other, other)
+        if groups.get(fund, fund) == groups.get(other, other)
     ]

@@ -91,7 +91,7 @@ def _read(warehouse: Warehouse, day: Day, file: Path) -> list[Proposed]:
 
 def _effects(warehouse: Warehouse, day: Day, wanted: list[Proposed]) -> list[str]:
     """What each order would realise, wash and cost in tax, the whole file together with what is decided and known to come."""
-    trades = as_trades(day, [*wanted, *waiting(warehouse, day)])
+    trades = as_trades(warehouse, day, [*wanted, *waiting(warehouse, day)])
     seen, limits = known(warehouse, day, next_session(day.as_of)), day.settings.portfolio.wash_limits
     told, in_part = seen.effects(trades), seen.beyond_in_part(trades[: len(wanted)], limits)
     said = []

@@ -8,32 +8,40 @@ of the pre-trade check, as with every method: what it refuses is barred and the 
 the index of the file: exclusions, tilts and the sample use up a part of it, and only the rest is left to the account
 (the triangle inequality). Where they use up all of it, or the plan is infeasible, nothing is proposed and core.left_alone
 says why. A plan is one proposal: its tracking error is that of all its trades together.
+
+Several accounts are decided one after another, taxable ones first, because a loss counts only there. Each knows what those before
+it do that day: it does not buy what they sell at a loss, sells nothing at a loss that they buy, and has the year that they leave.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
-from flows.calendar import next_session
-from flows.csv_file import Unreadable, csv_rows
 from flows.day import Day
-from flows.measure import Locks, locks
-from flows.pre_trade import Known, known
-from flows.settings import Account, Index, SettingsError
+from flows.index_scene import LotRow, NoRiskModel, Scene, scene_of
+from flows.settings import Account
 from transforms import tables
 from transforms.exact import NANO, nano_shares, trade_cents, usd
 from transforms.harvest.benefit import Rates
-from transforms.index.constraints import Constraint, DoNotBuy, DoNotSell, MinimumTrade, TrackingErrorCap, WashWindows
-from transforms.index.optimizer import Costs, Lots, Order, Problem, Taxes, later_rate, orders, solve
-from transforms.index.risk_model import RiskModel, statistical
-from transforms.index.target import Target, target
-from transforms.index.tilts import TiltError
-from transforms.index.universe import Constituent, Exclusions, UniverseError, constituents, largest
+from transforms.index.constraints import (
+    Constraint,
+    DoNotBuy,
+    DoNotSell,
+    GainBudget,
+    HoldingTime,
+    MinimumTrade,
+    SectorLimit,
+    TrackingErrorCap,
+    Turnover,
+    WashWindows,
+)
+from transforms.index.core import Unsolved
+from transforms.index.optimizer import Order, orders, solve
+from transforms.index.problem import Costs, Lots, NotMeant, Problem, Taxes, later_rate
 from transforms.lots.check import Effect, beyond
 from transforms.lots.divergence import picks_text
 from transforms.model import Trade
@@ -47,39 +55,21 @@ TRIES = 5  # plans that the pre-trade check may send back
 FRACTION = NANO // 1_000_000  # the step where fractions are taken
 
 
-class LotRow(NamedTuple):
-    """An open lot with a price. Units: shares, USD."""
-
-    account_id: str
-    security_id: str
-    lot_id: str
-    quantity: Decimal
-    basis_usd: Decimal
-    acquired_on: date
-    long_term_from: date
-
-
-class Scene(NamedTuple):
-    """What the accounts that follow the index are decided on. Units: USD."""
-
-    day: Day
-    on: date
-    policy: Index
-    target: Target
-    model: RiskModel
-    prices: Mapping[str, Decimal]
-    lots: list[LotRow]
-    cash_usd: Mapping[str, Decimal]
-    locked: Locks
-    washes: set[tuple[str, str]]  # accounts and securities whose sale at a loss a purchase would wash
-    seen: Known
-
-
 class Barred(NamedTuple):
     """What the pre-trade check has sent back."""
 
     purchases: set[str]
     sales: set[str]
+
+
+class Done(NamedTuple):
+    """What the accounts before this one do the same day. Units: USD, signed."""
+
+    trades: list[Trade]
+    short_usd: Decimal = ZERO
+    long_usd: Decimal = ZERO
+    sold_at_a_loss: frozenset[str] = frozenset()  # groups of identical securities
+    bought: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,100 +92,25 @@ def index(warehouse: Warehouse, day: Day) -> Iterator[Proposed]:
     followers = {name for sleeve in portfolio.sleeves if sleeve.method == METHOD for name in sleeve.accounts}
     if portfolio.index is None or not followers:
         return
-    scene, left_alone = _scene(warehouse, day, portfolio.index, followers)
-    for account in portfolio.accounts:
-        if account.id not in followers:
-            continue
-        made = scene.locked.accounts.get(account.id) or _planned(scene, account)
+    accounts = sorted((one for one in portfolio.accounts if one.id in followers), key=lambda one: one.is_deferred)
+    try:
+        scene, told = scene_of(warehouse, day, portfolio.index, followers)
+    except NoRiskModel as wrong:
+        told, accounts = [(account.id, "", str(wrong)) for account in accounts], []
+    done = Done([])
+    for account in accounts:
+        made = scene.locked.accounts.get(account.id) or _planned(scene, account, done)
         if isinstance(made, str):
-            left_alone.append((METHOD, account.id, "", "", ZERO, made))
+            told.append((account.id, "", made))
         else:
-            yield from made
+            proposed, done = made
+            yield from proposed
+    left_alone = [(METHOD, account, "", security, ZERO, why) for account, security, why in told]
     warehouse.append("core.left_alone", tables.core("left_alone", left_alone))
 
 
-# What there is ----------------------------------------------------------------------------------------
-
-
-def _scene(warehouse: Warehouse, day: Day, policy: Index, followers: set[str]) -> tuple[Scene, list[tuple]]:
-    """What is decided on; and the constituents that cannot be bought, as rows of core.left_alone."""
-    on = next_session(day.as_of)
-    prices = dict(warehouse.rows("SELECT security_id, price_usd FROM core.latest_prices").iter_rows())
-    lots = [lot for lot in _lots(warehouse) if lot.account_id in followers and lot.security_id in prices]
-    names = _constituents(day, policy)
-    missing = [one.symbol for one in names if one.symbol not in prices]
-    securities = tuple(sorted({lot.security_id for lot in lots} | {one.symbol for one in names} - {*missing}))
-    sectors = dict(warehouse.rows("SELECT security_id, coalesce(asset_class, '') FROM stg.securities").iter_rows())
-    sectors |= {one.symbol: one.sector for one in names}
-    closes = _closes(warehouse, day, securities, policy.lookback_sessions)
-    tilts = {str(name): power for name, power in policy.tilts.items()}
-    left_out = (policy.exclude_sectors, policy.exclude_industries, (*policy.exclude, *missing), policy.employer)
-    try:
-        model = statistical(
-            closes[1:] / closes[:-1] - 1, securities, [sectors.get(name, "") for name in securities]
-        ).model
-        wanted = target(
-            names, Exclusions(*map(frozenset, left_out)), tilts, policy.names, model, closes, sector_neutral=policy.sector_neutral,
-        )  # fmt: skip
-    except (UniverseError, TiltError) as wrong:
-        raise SettingsError(f"[index]: {wrong}") from wrong
-    except ValueError as wrong:
-        raise SettingsError(f"[index]: the prices carry no risk model: {wrong}") from wrong
-    washes = warehouse.rows(
-        "SELECT DISTINCT account_id, security_id FROM mart.cannot_sell_at_a_loss_today WHERE until_on >= $on", on=on
-    )
-    scene = Scene(
-        day, on, policy, wanted, model, prices, lots,
-        dict(warehouse.rows("SELECT account_id, cash_usd FROM mart.cash").iter_rows()),
-        locks(warehouse, day), set(washes.iter_rows()), known(warehouse, day, on),
-    )  # fmt: skip
-    return scene, [
-        (METHOD, "", "", name, ZERO, "has no price: its weight is spread over its sector") for name in missing
-    ]
-
-
-def _constituents(day: Day, policy: Index) -> list[Constituent]:
-    try:
-        names = constituents(csv_rows(day.settings.beside(policy.constituents), []), policy.constituents)
-        return largest(names, policy.top) if policy.top else names
-    except (Unreadable, UniverseError) as wrong:
-        raise SettingsError(f"[index]: {wrong}") from wrong
-
-
-def _lots(warehouse: Warehouse) -> list[LotRow]:
-    """Oldest first; a lot of several slices is one, and long-term when all of it is."""
-    rows = warehouse.rows(
-        "SELECT account_id, security_id, lot_id, sum(quantity)::DECIMAL(28, 9), sum(basis_usd)::DECIMAL(28, 6), "
-        "min(acquired_on) AS acquired_on, max(long_term_from) FROM core.lots WHERE quantity > 0 "
-        "GROUP BY account_id, security_id, lot_id ORDER BY account_id, security_id, acquired_on, lot_id"
-    )
-    return [LotRow._make(row) for row in rows.iter_rows()]
-
-
-def _closes(warehouse: Warehouse, day: Day, securities: tuple[str, ...], sessions: int) -> np.ndarray:
-    """Adjusted closes, newest last, NaN where there is none.
-
-    Shape    (up to sessions + 1, securities).
-    """
-    rows = warehouse.rows(
-        "SELECT security_id, session_on, adjusted_price_usd::DOUBLE AS price FROM stg.prices "
-        "WHERE session_on > $after AND session_on <= $as_of",  # plain bounds, so that only these days are read
-        after=day.as_of - timedelta(days=2 * sessions),
-        as_of=day.as_of,
-    )
-    days = rows["session_on"].unique().sort().tail(sessions + 1)
-    rows = rows.join(pl.DataFrame({"session_on": days}).with_row_index("row"), on="session_on")
-    rows = rows.join(pl.DataFrame({"security_id": securities}).with_row_index("column"), on="security_id")
-    made = np.full((len(days), len(securities)), np.nan)
-    made[rows["row"].to_numpy(), rows["column"].to_numpy()] = rows["price"].to_numpy()
-    return made
-
-
-# What is done -----------------------------------------------------------------------------------------
-
-
-def _planned(scene: Scene, account: Account) -> list[Proposed] | str:
-    """The account's trades, none where nothing is worth doing; or why there is no plan."""
+def _planned(scene: Scene, account: Account, done: Done) -> tuple[list[Proposed], Done] | str:
+    """The account's trades, none where nothing is worth doing, and what is done then; or why there is no plan."""
     policy, limits = scene.policy, scene.day.settings.portfolio.wash_limits
     used, barred = scene.target.tracking_error, Barred(set(), set())
     if used >= policy.max_tracking_error:
@@ -206,37 +121,59 @@ def _planned(scene: Scene, account: Account) -> list[Proposed] | str:
     if scene.cash_usd.get(account.id, ZERO) <= 0 and not _own(scene, account):
         return "it holds nothing, and no cash"
     for _ in range(TRIES):
-        problem = _problem(scene, account, barred)
-        plan = solve(problem)
+        try:
+            problem = _problem(scene, account, barred, done)
+            plan = solve(problem)
+        except (NotMeant, Unsolved) as wrong:
+            return f"no plan was looked for: {wrong}"
         if plan.status != "optimal":
             return plan.reason
         wanted = orders(problem, plan)
         trades = [_trade(scene, account, order) for order in wanted]
-        effects = scene.seen.effects(trades)
-        in_part = scene.seen.beyond_in_part(trades, limits)
+        together = [*done.trades, *trades]
+        effects = scene.seen.effects(together)
+        in_part = scene.seen.beyond_in_part(together, limits)
         refused = [one for one in trades if beyond(effects[one.trade_id], limits) or in_part.get(one.trade_id)]
         if not refused:
             cap = f"predicted tracking error at most {used + plan.tracking_error:.2%}, cap {policy.max_tracking_error:.2%}"
             return [
                 _proposed(scene, account, order, effects[_name(account, order)], f"{plan.reason}; {cap}")
                 for order in wanted
-            ]
+            ], _after(scene, account, done, trades, effects)
         for one in refused:
             (barred.purchases if one.is_buy else barred.sales).add(one.security_id)
     return f"the pre-trade check sent {TRIES} plans back: they would wash more than the limits let pass"
+
+
+def _after(scene: Scene, account: Account, done: Done, trades: list[Trade], effects: dict[str, Effect]) -> Done:
+    """What is done with this account's plan too. A sale in a deferred account is no gain and no loss."""
+    alike = scene.day.settings.portfolio.cautious_groups
+    sales = [effects[one.trade_id] for one in trades if not one.is_buy and not account.is_deferred]
+    losses = {one.trade_id for one in sales if one.loss}
+    return Done(
+        [*done.trades, *trades],
+        done.short_usd + usd(sum(one.short_gain for one in sales)),
+        done.long_usd + usd(sum(one.long_gain for one in sales)),
+        done.sold_at_a_loss | {alike.get(one.security_id, one.security_id) for one in trades if one.trade_id in losses},
+        done.bought | {alike.get(one.security_id, one.security_id) for one in trades if one.is_buy},
+    )
 
 
 def _own(scene: Scene, account: Account) -> list[LotRow]:
     return [lot for lot in scene.lots if lot.account_id == account.id]
 
 
-def _problem(scene: Scene, account: Account, barred: Barred) -> Problem:
-    portfolio, policy, on, names = scene.day.settings.portfolio, scene.policy, scene.on, scene.model.securities
-    place, own, count = {name: at for at, name in enumerate(names)}, _own(scene, account), len(names)
+def _problem(scene: Scene, account: Account, barred: Barred, done: Done) -> Problem:
+    """Over what is wanted and what the account holds."""
+    portfolio, policy, on, own = scene.day.settings.portfolio, scene.policy, scene.on, _own(scene, account)
+    weights, held = scene.target.weights, {lot.security_id for lot in own}
+    places = np.array([at for at, name in enumerate(scene.model.securities) if weights[at] > 0 or name in held])
+    model, weights, count = scene.model.only(places), weights[places], len(places)
+    place = {name: at for at, name in enumerate(model.securities)}
     return Problem(
-        names,
-        np.array([float(scene.prices[name]) for name in names]),
-        scene.target.weights,
+        model.securities,
+        np.array([float(scene.prices[name]) for name in model.securities]),
+        weights,
         Lots(
             tuple(lot.lot_id for lot in own),
             np.array([place[lot.security_id] for lot in own], np.int64),
@@ -248,47 +185,76 @@ def _problem(scene: Scene, account: Account, barred: Barred) -> Problem:
             np.full(len(own), 1 - portfolio.harvest.benefit.never_taxed),
         ),
         scene.cash_usd.get(account.id, ZERO),
-        scene.model,
-        _taxes(scene, account),
+        model,
+        _taxes(scene, account, done),
         Costs(np.full(count, float(policy.half_spread_bps)), np.zeros(count), np.full(count, np.inf)),
         policy.risk_aversion,
         policy.threshold_bps,
-        _constraints(scene, account, barred),
+        {
+            **_locked(scene, account, barred, done, model.securities, weights),
+            **_asked(scene, account, done, model.securities),
+        },
         portfolio.cash_flow.keep_usd,
         NANO if account.shares == "whole" else FRACTION,
     )
 
 
-def _taxes(scene: Scene, account: Account) -> Taxes:
+def _taxes(scene: Scene, account: Account, done: Done) -> Taxes:
     """The household's year and rates; of a deferred account no sale is taxed. A loss carried over counts a year from now."""
     year, benefit = scene.seen.year, scene.day.settings.portfolio.harvest.benefit
+    short, long = year.short_usd + done.short_usd, year.long_usd + done.long_usd
     if account.is_deferred:
-        return Taxes(Rates(ZERO, ZERO, ZERO, year.rates.loss_limit_usd), year.short_usd, year.long_usd, 0.0, 0.0)
+        return Taxes(Rates(ZERO, ZERO, ZERO, year.rates.loss_limit_usd), short, long, 0.0, 0.0)
     one_day = float(year.rates.long if benefit.later_rate is None else benefit.later_rate)
     carried = later_rate(float(min(year.rates.long, year.rates.ordinary)), 1, benefit.growth_rate)
     later = later_rate(one_day, benefit.horizon_years, benefit.growth_rate)
-    return Taxes(year.rates, year.short_usd, year.long_usd, carried, later)
+    return Taxes(year.rates, short, long, carried, later)
 
 
-def _constraints(scene: Scene, account: Account, barred: Barred) -> dict[str, Constraint]:
-    portfolio, names = scene.day.settings.portfolio, scene.model.securities
+def _locked(
+    scene: Scene, account: Account, barred: Barred, done: Done, names: tuple[str, ...], weights: np.ndarray
+) -> dict[str, Constraint]:
+    """What always holds."""
+    portfolio = scene.day.settings.portfolio
+    alike = portfolio.cautious_groups
     since = scene.on - timedelta(days=wash_rules(scene.on, portfolio.law_policy).window_days)
     young = {lot.security_id for lot in _own(scene, account) if lot.acquired_on >= since}
     young |= {name for where, name in scene.washes if where == account.id}
+    young |= {name for name in names if alike.get(name, name) in done.bought}
     sold = {name for where, name in scene.locked.purchases if where == account.id}
+    sold |= {name for name in names if alike.get(name, name) in done.sold_at_a_loss}
     foreign = set(names) - set(account.can_hold) if account.can_hold else set()
     made: dict[str, Constraint] = {
         "max_tracking_error": TrackingErrorCap(scene.policy.max_tracking_error - scene.target.tracking_error),
-        "wash windows": WashWindows(
-            frozenset(sold), frozenset() if account.is_deferred else frozenset(young), portfolio.cautious_groups
-        ),
+        "wash windows": WashWindows(frozenset(sold), frozenset() if account.is_deferred else frozenset(young), alike),
+        "left out": DoNotBuy(frozenset(name for name, weight in zip(names, weights, strict=True) if not weight > 0)),
         "do not buy": DoNotBuy(frozenset({*scene.locked.securities, *foreign, *barred.purchases})),
         "do not sell": DoNotSell(frozenset({*scene.locked.securities, *barred.sales})),
     }
-    if scene.policy.min_trade_usd:
-        made["min_trade_usd"] = MinimumTrade(float(scene.policy.min_trade_usd))
     if not account.reaches_any_lot:
         made["first in, first out"] = OldestOnly()
+    return made
+
+
+def _asked(scene: Scene, account: Account, done: Done, names: tuple[str, ...]) -> dict[str, Constraint]:
+    """What the policy asks for besides, by the names that it has there; what is about tax is asked of taxable accounts."""
+    policy, made = scene.policy, dict[str, Constraint]()
+    if policy.min_trade_usd:
+        made["min_trade_usd"] = MinimumTrade(float(policy.min_trade_usd))
+    if policy.max_turnover is not None:
+        made["max_turnover"] = Turnover(policy.max_turnover)
+    if policy.max_sector_drift is not None:
+        made["max_sector_drift"] = SectorLimit(
+            tuple(scene.sectors.get(name, "") for name in names), policy.max_sector_drift
+        )
+    if account.is_deferred:
+        return made
+    if policy.min_days or policy.wait_days:
+        made["min_days and wait_days"] = HoldingTime(policy.min_days, policy.wait_days)
+    if policy.max_short_gain_usd is not None:
+        made["max_short_gain_usd"] = GainBudget(max_short_usd=float(policy.max_short_gain_usd - done.short_usd))
+    if policy.max_long_gain_usd is not None:
+        made["max_long_gain_usd"] = GainBudget(max_long_usd=float(policy.max_long_gain_usd - done.long_usd))
     return made
 
 

@@ -11,12 +11,12 @@ import polars as pl
 
 from flows.calendar import next_session
 from flows.day import Day
-from flows.leverage import measure_leverage
+from flows.margin_accounts import measure_leverage
 from flows.risk_targets import target_weights
 from transforms import tables
 from transforms.portfolio.bands import CASH, half_width
 from transforms.portfolio.drift import class_of, drift
-from transforms.portfolio.volatility_bands import class_returns, scales, volatilities
+from transforms.portfolio.volatility_bands import class_returns, recent, scales, volatilities
 from transforms.risk.measures import (
     drawdown,
     historical_var,
@@ -57,8 +57,8 @@ def locks(warehouse: Warehouse, day: Day) -> Locks:
     differs = warehouse.rows("SELECT account_id, 'its broker holds something else' FROM core.breaks WHERE blocks")
     accounts |= dict(unsound.iter_rows()) | dict(differs.iter_rows())
     stale = warehouse.rows(
-        "SELECT DISTINCT l.security_id FROM core.lots AS l LEFT JOIN core.latest_prices AS p USING (security_id) "
-        "WHERE coalesce(p.sessions_old, $age + 1) > $age",
+        "SELECT security_id FROM core.lots ANTI JOIN core.latest_prices USING (security_id) "
+        "UNION SELECT security_id FROM core.latest_prices WHERE sessions_old > $age ORDER BY ALL",
         age=policy.gates.max_price_age_sessions,
     )
     securities = dict.fromkeys(stale["security_id"], "has no price")
@@ -106,8 +106,8 @@ def _drift(warehouse: Warehouse, day: Day, targets: Mapping[str, float]) -> pl.D
     policy, locked = day.settings.portfolio.bands, locks(warehouse, day)
     scale: dict[str, float] = {}
     if policy.by_volatility:
-        moves = volatilities(class_histories(warehouse, day, targets, policy.lookback_sessions))
-        scale = scales(moves, targets, *policy.volatility_range)
+        moves = class_histories(warehouse, day, targets, policy.lookback_sessions)
+        scale = scales(volatilities(recent(moves)), volatilities(moves), targets, *policy.volatility_range)
     held, why = [], defaultdict[str, dict[str, None]](dict)
     for account, name, asset_class, value in warehouse.rows(
         "SELECT account_id, security_id, asset_class, value_usd FROM mart.positions ORDER BY ALL"

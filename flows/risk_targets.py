@@ -1,18 +1,18 @@
 """Target weights by what they risk: [targets] as they are, or what a method of [risk_targets] makes of them.
 
 An asset class is as risky as what stands for it: the security that the policy names, or the household's own holdings of
-that class at today's weights. Where a class has neither, or prices that reach back too far are missing, no weight is made
-up: [targets] stand for all classes, and every row says why. Cash has no risk and keeps its target, but where volatility is
-targeted: there it is what is left.
+that class at today's weights. Where a class has neither, where prices that reach back too far are missing, or where a method
+finds no weights, none is made up: [targets] stand for all classes, and every row says why. Cash has no risk and keeps its
+target, but where volatility is targeted: there it is what is left.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from flows.day import Day
-from flows.leverage import allowed
+from flows.margin_accounts import allowed
 from transforms import tables
 from transforms.portfolio.bands import CASH
 from transforms.portfolio.drift import class_of
@@ -53,7 +53,7 @@ def target_weights(warehouse: Warehouse, day: Day) -> dict[str, float]:
         ]
     else:
         try:
-            rows = _rows(method, _measured(warehouse, day), warehouse, day)
+            rows = _rows(warehouse, day, method)
         except _Unmeasured as missing:
             rows = [
                 (name, method, weight, weight, None, None, None, 0, True, f"{weight:.1%} by [targets]: {missing}")
@@ -67,11 +67,13 @@ class _Unmeasured(Exception):
     """Why the risk of a class cannot be told; the message says what would help."""
 
 
-def _rows(method: str, risk: _Risk, warehouse: Warehouse, day: Day) -> list[tuple]:
+def _rows(warehouse: Warehouse, day: Day, method: str) -> list[tuple]:
     targets = day.settings.portfolio.targets
-    made = {"risk_parity": _risk_parity, "volatility_target": _volatility_target, "sharpe_tilt": _sharpe_tilt}[method](
-        risk, day
-    )
+    risk = _measured(warehouse, day)
+    try:
+        made = METHODS[method](warehouse, day, risk)
+    except ValueError as unsolved:  # what the rules say of a covariance or of returns that no weights can be made of
+        raise _Unmeasured(str(unsolved)) from None
     moves, shares = np.sqrt(np.diag(risk.covariance)), risk_shares(made.weights, risk.covariance)
     span = f"{len(risk.returns)} sessions"
     rows: list[tuple] = [
@@ -99,7 +101,7 @@ def _rows(method: str, risk: _Risk, warehouse: Warehouse, day: Day) -> list[tupl
     return sorted(rows + unmoved, key=lambda row: order.get(row[0], len(order)))
 
 
-def _risk_parity(risk: _Risk, day: Day) -> _Made:
+def _risk_parity(_: Warehouse, day: Day, risk: _Risk) -> _Made:
     budgets = day.settings.portfolio.risk_targets.budgets
     if budgets and (missing := [name for name in risk.classes if name not in budgets]):
         raise _Unmeasured(f"[risk_targets.budgets] says nothing of {', '.join(missing)}")
@@ -109,11 +111,11 @@ def _risk_parity(risk: _Risk, day: Day) -> _Made:
     return _Made(weights, said)
 
 
-def _volatility_target(risk: _Risk, day: Day) -> _Made:
+def _volatility_target(warehouse: Warehouse, day: Day, risk: _Risk) -> _Made:
     policy = day.settings.portfolio.risk_targets
     mix = risk.base / risk.base.sum()
     predicted = ewma_volatility(risk.returns @ mix, policy.half_life_sessions)
-    most, why = allowed(day)
+    most, why = allowed(warehouse, day)
     most = min(most, policy.max_exposure)
     at_risk = exposure(predicted, policy.target_volatility, min(policy.min_exposure, most), most)
     held = f", held to {at_risk.weight:.1%}" if at_risk.weight != at_risk.unlimited else ""
@@ -125,7 +127,7 @@ def _volatility_target(risk: _Risk, day: Day) -> _Made:
     return _Made(mix * at_risk.weight, [said] * len(mix))
 
 
-def _sharpe_tilt(risk: _Risk, day: Day) -> _Made:
+def _sharpe_tilt(_: Warehouse, day: Day, risk: _Risk) -> _Made:
     policy = day.settings.portfolio
     means = shrunk_means(risk.returns)
     weights = sharpe_tilt(
@@ -137,6 +139,13 @@ def _sharpe_tilt(risk: _Risk, day: Day) -> _Made:
         for mean, weight, base in zip(means.expected, weights, risk.base, strict=True)
     ]
     return _Made(weights, said, means.expected)
+
+
+METHODS: dict[str, Callable[[Warehouse, Day, _Risk], _Made]] = {
+    "risk_parity": _risk_parity,
+    "volatility_target": _volatility_target,
+    "sharpe_tilt": _sharpe_tilt,
+}
 
 
 def _measured(warehouse: Warehouse, day: Day) -> _Risk:

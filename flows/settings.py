@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flows.connectors.formats.column_map import MARKUP, OWN, ColumnMap, shipped
-from flows.fund_pairs import on_one_index
+from flows.fund_pairs import indexes, on_one_index
 from transforms.lots.check import Limits
 from transforms.lots.tiers import merged
 from transforms.model import DEFERRED, TAXABLE
@@ -395,7 +395,14 @@ class Index(_Frozen):
     risk_aversion: Annotated[float, Field(ge=0)] = 10.0  # at 10, 1 % of tracking error costs 10 bps
     threshold_bps: Annotated[float, Field(ge=0)] = 1.0  # of the account: what trading must be better by
     half_spread_bps: Annotated[float, Field(ge=0)] = 2.0  # of a trade's value
-    min_trade_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)  # 0: the spread alone keeps trades from being small
+    min_trade_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)  # 0: no less than $1, and the spread keeps trades large
+    # of one decision; None or 0: no limit
+    max_turnover: Annotated[float, Field(gt=0, le=1)] | None = None  # half of purchases and sales, of the account
+    max_sector_drift: Annotated[float, Field(gt=0, lt=1)] | None = None  # of a sector's weight from the target's
+    max_short_gain_usd: Annotated[Decimal, Field(ge=0)] | None = None  # net, of all accounts that follow the index
+    max_long_gain_usd: Annotated[Decimal, Field(ge=0)] | None = None
+    min_days: Annotated[int, Field(ge=0)] = 0  # that a lot is held
+    wait_days: Annotated[int, Field(ge=0, le=366)] = 0  # a gain is not sold that turns long-term within so many
 
 
 class Orders(_Frozen):
@@ -539,8 +546,11 @@ class Portfolio(_Frozen):
 
     @property
     def cautious_groups(self) -> dict[str, str]:
-        """The same with the funds on one index united, whatever the policy: a harvest is kept clear of these."""
-        return merged(self.identical, self.same_index) if self.same_index else self.identical
+        """The same with the funds on one index united, whatever the policy: a harvest is kept clear of these.
+
+        What a fund follows is what the household says, else what fund_pairs.csv says.
+        """
+        return merged(self.identical, indexes() | self.same_index)
 
     @property
     def not_linked(self) -> tuple[Unlinked, ...]:

@@ -44,7 +44,7 @@ def summary(warehouse: Warehouse, day: Day, page: Path) -> Summary:
             "Harvest": _lines(warehouse, _HARVESTS),
             "Ordered": [*_lines(warehouse, _DECIDED_BEFORE, on=session_on), *_lines(warehouse, _ORDERS, on=session_on)],
             "Refused": [*_lines(warehouse, _REFUSED), *_lines(warehouse, _HELD_BACK, on=session_on)],
-            "Look at": [*_not_linked(warehouse, day), *_alerts(warehouse)],
+            "Look at": [*_not_linked(warehouse, day), *_alerts(warehouse), *_lines(warehouse, _INDEX)],
             "Tax": _tax(warehouse, day),
             "Next": [
                 f"report:    {page}",
@@ -78,6 +78,12 @@ FROM mart.orders WHERE session_on = $on AND status <> 'refused' ORDER BY account
 _HELD_BACK = """
 SELECT format('{} {} {} in {}: {}', side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id, note)
 FROM mart.orders WHERE session_on = $on AND status = 'refused' ORDER BY account_id, line
+"""
+
+_INDEX = """
+SELECT format('index{}: {}{}', CASE WHEN account_id <> '' THEN ', ' || account_id ELSE '' END,
+    CASE WHEN max(security_id) <> '' THEN string_agg(security_id, ', ' ORDER BY security_id) || ': ' ELSE '' END, reason)
+FROM core.left_alone WHERE method = 'index' GROUP BY account_id, reason ORDER BY account_id, reason
 """
 
 

@@ -7,6 +7,7 @@ pre-trade check. Each is weighed after those that were proposed before it, so th
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import ROUND_DOWN, Decimal
+from math import ceil
 from typing import NamedTuple
 
 from flows.calendar import next_session
@@ -18,6 +19,7 @@ from transforms import tables
 from transforms.exact import nano_shares, trade_cents, usd
 from transforms.harvest.benefit import Rates, tax_on, unused
 from transforms.harvest.candidates import cents
+from transforms.harvest.deferral import carried_saving
 from transforms.harvest.replacement import swap
 from transforms.harvest.scan import CASH_CUSHION, SHARE
 from transforms.harvest.switch_back import Plans, Terms, plans
@@ -88,7 +90,7 @@ def _weighed(
         effect = said[sale.trade_id]
         after = short + usd(effect.short_gain), long + usd(effect.long_gain)
         tax = cents(tax_on(*after, rates) - tax_on(short, long, rates))
-        used_up = _used_up((short, long), after, rates, terms.discount_rate)
+        used_up = _used_up((short, long), after, rates, terms)
         error = apart.get((one.security_id, one.back_to_id))
         years = None if one.turns_long_on is None else max(0, (one.turns_long_on - on).days) / DAYS_A_YEAR
         cost = plans(
@@ -254,10 +256,11 @@ def _tracking_errors(warehouse: Warehouse, day: Day, held: list[Kept]) -> dict[t
     }
 
 
-def _used_up(before: tuple[Decimal, Decimal], after: tuple[Decimal, Decimal], rates: Rates, discount: float) -> Decimal:
-    """What losses that would have been carried over would have saved a year from now, at the long-term rate."""
-    gone = unused(*before, rates) - unused(*after, rates)
-    return cents(gone * rates.long * Decimal(1 / (1 + discount)))
+def _used_up(before: tuple[Decimal, Decimal], after: tuple[Decimal, Decimal], rates: Rates, terms: Terms) -> Decimal:
+    """What losses that would have been carried over would have saved in later years."""
+    carried = unused(*after, rates), unused(*before, rates)
+    years = ceil(terms.horizon_years)
+    return cents(Decimal(carried_saving(*carried, rates, float(rates.long), terms.discount_rate, years)))
 
 
 def _said(one: Kept, cost: Plans, tax: Decimal, used_up: Decimal, error: float, terms: Terms, refusal: str) -> str:

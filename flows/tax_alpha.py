@@ -1,15 +1,20 @@
 """The tax-alpha ledger of the household: harvests followed from their fills, beside the twin that did nothing."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
 from itertools import groupby
 
 from flows.day import Day
+from flows.pre_trade import realized, stated_carryover
 from transforms import tables
 from transforms.harvest import alpha
-from transforms.harvest.alpha import Bought, Closes, Ended, Harvest, Sold
 from transforms.harvest.benefit import Rates, rates
+from transforms.harvest.carried import used_later
+from transforms.harvest.followed import Bought, Ended, Harvest, Sold
+from transforms.harvest.twin import Closes
+from transforms.tax.schedule_d import carried_into
 from warehouse.db import Warehouse
 
 _FILLS = """
@@ -21,7 +26,7 @@ WITH fills AS (
 _SOLD = f"""
 {_FILLS}
 SELECT l.batch_id, l.pair, l.line, b.account_id, l.security_id, d.trade_id, t.fee_usd, d.sold_on, d.term,
-    d.quantity, d.proceeds_usd, d.basis_usd, d.adjustment_usd, d.permanent_usd, d.gain_usd,
+    d.quantity, d.proceeds_usd, d.basis_usd, d.adjustment_usd, d.permanent_usd, d.gain_usd, d.holding_since,
     min(f.client_order_id) OVER (PARTITION BY l.batch_id, l.line) AS client_order_id
 FROM ledger.batch_lines AS l JOIN ledger.batches AS b USING (batch_id)
 JOIN fills AS f USING (batch_id, line)
@@ -49,6 +54,18 @@ JOIN stg.transactions AS t ON t.transaction_id = f.transaction_id
 LEFT JOIN ladder AS g ON g.lot_id = f.transaction_id
 WHERE l.side = 'buy' ORDER BY l.batch_id, l.line, f.transaction_id
 """
+_GONE = f"""
+{_FILLS}
+, swapped AS (  -- our own sales that something was bought for: a harvest, or the way back from one
+    SELECT f.transaction_id, CASE WHEN l.method LIKE '%harvest%' THEN 'harvested' ELSE 'switched' END AS how
+    FROM ledger.batch_lines AS l JOIN fills AS f USING (batch_id, line)
+    WHERE l.side = 'sell' AND (l.method LIKE '%harvest%' OR l.method LIKE '%switch_back%')
+)
+SELECT d.lot_id, d.sold_on, d.term, d.basis_usd, d.gain_usd, coalesce(s.how, 'sold') FROM core.disposals AS d
+LEFT JOIN swapped AS s ON s.transaction_id = d.trade_id
+WHERE d.lot_id IN (SELECT transaction_id FROM fills) AND d.quantity > 0
+ORDER BY d.sold_on, d.trade_id, d.lot_id, d.slice
+"""
 
 
 def tax_alpha(warehouse: Warehouse, day: Day) -> None:
@@ -59,7 +76,7 @@ def tax_alpha(warehouse: Warehouse, day: Day) -> None:
     def of_year(year: int) -> Rates:
         return rates(day.law(year), household.taxable_income_usd, household.state_rate)
 
-    harvests = _harvests(warehouse)
+    harvests = _used(_harvests(warehouse), warehouse, day, of_year)
     closes = _closes(warehouse, day, harvests)
     rows = alpha.tax_alpha(harvests, closes.__getitem__, of_year, day.as_of)
     warehouse.replace("core.tax_alpha", tables.core("tax_alpha", rows))
@@ -88,18 +105,26 @@ def _harvests(warehouse: Warehouse) -> list[Harvest]:
         sold = tuple(Sold(*(lot[field] for field in Sold._fields)) for lot in lots)
         instead = tuple(_part_of(lot, share) for lot in bought.get((batch_id, pair), ()))
         fee = sum(fees.values(), Decimal(0))
-        found.append(Harvest(name, lots[0]["account_id"], lots[0]["security_id"], sold, fee, instead, *saved[name]))
+        what = lots[0]["account_id"], lots[0]["security_id"], sold, fee, instead
+        found.append(Harvest(name, *what, saved[name][0], Decimal(0), saved[name][1]))
     return sorted(found, key=lambda one: (one.sold[0].sold_on, one.client_order_id))
+
+
+def _used(harvests: list[Harvest], warehouse: Warehouse, day: Day, of_year: Callable[[int], Rates]) -> list[Harvest]:
+    """The harvests with what their losses saved in the years after, by the books' own results and carryovers."""
+    if not harvests:
+        return []
+    years = warehouse.rows("SELECT DISTINCT year(sold_on) FROM core.disposals ORDER BY 1").to_series().to_list()
+    results = {year: realized(warehouse, year) for year in range(years[0], max(day.as_of.year, years[-1]) + 1)}
+    income, stated = day.settings.portfolio.household.taxable_income_usd, stated_carryover(day)
+    found = used_later(harvests, results, lambda year, of: carried_into(year, of, day.law, income, stated), of_year)
+    return [one._replace(used_usd=used, left_usd=left) for one, (used, left) in zip(harvests, found, strict=True)]
 
 
 def _bought(warehouse: Warehouse) -> dict[tuple[str, int], list[Bought]]:
     """The replacement lots of every pair, each with how it ended."""
     ended: dict[str, list[Ended]] = defaultdict(list)
-    gone = warehouse.rows(
-        f"{_FILLS} SELECT d.lot_id, d.sold_on, d.term, d.basis_usd FROM core.disposals AS d "
-        "WHERE d.lot_id IN (SELECT transaction_id FROM fills) AND d.quantity > 0 "
-        "ORDER BY d.sold_on, d.trade_id, d.lot_id, d.slice"
-    )
+    gone = warehouse.rows(_GONE)
     for lot_id, *end in gone.iter_rows():
         ended[lot_id].append(Ended(*end))
     found: dict[tuple[str, int], list[Bought]] = defaultdict(list)
@@ -111,7 +136,7 @@ def _bought(warehouse: Warehouse) -> dict[tuple[str, int], list[Bought]]:
 def _part_of(lot: Bought, share: Decimal) -> Bought:
     if share == 1:
         return lot
-    ended = tuple(end._replace(basis_usd=end.basis_usd * share) for end in lot.ended)
+    ended = tuple(end._replace(basis_usd=end.basis_usd * share, gain_usd=end.gain_usd * share) for end in lot.ended)
     gains = (None if gain is None else gain * share for gain in (lot.short_gain_usd, lot.long_gain_usd))
     return Bought(
         lot.security_id, lot.bought_on, lot.quantity * share, lot.cost_usd * share, lot.commission_usd * share, ended,

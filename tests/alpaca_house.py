@@ -69,7 +69,7 @@ class AlpacaHouse(House):
     def __init__(self, home: Path, server: Running, mode: str = "auto"):
         super().__init__(home)
         self.folder, self.server = home, server
-        self.meanwhile: Callable[[], None] = lambda: None  # what happens while Thresher waits
+        self.meanwhile: Callable[[], object] = lambda: None  # what happens while Thresher waits
         if (home / "securities.csv").exists():
             return
         text = PORTFOLIO + "".join(

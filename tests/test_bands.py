@@ -23,9 +23,9 @@ from transforms.portfolio.bands import (
     is_outside,
     trade_back,
 )
-from transforms.portfolio.cash_flow import Withdrawal, due, levelled, missing, spare
+from transforms.portfolio.cash_flow import Withdrawal, due, in_trades, levelled, missing, spare, unmade
 from transforms.portfolio.drift import drift
-from transforms.portfolio.volatility_bands import class_returns, covariance, scales, volatilities
+from transforms.portfolio.volatility_bands import class_returns, covariance, recent, scales, volatilities
 
 D = Decimal
 CENT = D("0.01")
@@ -126,6 +126,17 @@ def test_a_class_that_rests_is_neither_sold_nor_bought():
     assert trade_back(held, "half", resting={"Energy"})[1] == {}, "and nothing else is above its target"
 
 
+def test_where_the_furthest_above_cannot_be_sold_the_next_is():
+    held = household(Energy=(0.30, 0.20, 0.15), Health=(0.48, 0.40, 0.10), Banks=(0.22, 0.40, 0.08))
+    assert trade_back(held, "edge")[0] == {"Energy": D(6000), "Health": D(4000)}
+    sells, buys = trade_back(held, "edge", sellable_usd={"Energy": D(1500), "Health": D(48_000)})
+    assert sells == {"Energy": D(1500), "Health": D(8000)} and buys == {"Banks": D(9500)}, "to its target, no further"
+    sells, _ = trade_back(
+        household(Energy=(0.30, 0.20, 0.05), Banks=(0.70, 0.80, 0.1)), "target", sellable_usd={"Energy": D(99)}
+    )
+    assert sells == {"Energy": D(99)}
+
+
 def test_what_stays_in_cash_is_what_cash_is_short_of():
     held = household(Energy=(0.30, 0.20, 0.04), Health=(0.70, 0.70, 0.05), Cash=(0.0, 0.10, 0.05))
     assert trade_back(held, "target") == ({"Energy": D(10_000)}, {"Cash": D(10_000)})
@@ -198,6 +209,31 @@ def test_money_is_spent_to_the_cent_or_every_gap_is_filled_and_the_gaps_left_are
         assert max(left.values()) - min(left[name] for name in spent) <= CENT, "nothing larger was left behind"
 
 
+@given(amounts, amounts, st.integers(0, 300_000).map(lambda n: D(n).scaleb(-2)))
+def test_where_a_gap_can_take_only_so_much_the_others_are_levelled_and_no_more_money_is_left(gaps, most, amount):
+    spent = levelled(gaps, amount, most)
+    room = {name: max(D(0), min(gap, most.get(name, gap))) for name, gap in gaps.items()}
+    assert sum(spent.values()) == min(amount, sum(room.values()))
+    assert all(0 < usd <= room[name] for name, usd in spent.items())
+    left = {name: gaps[name] - spent.get(name, 0) for name, can in room.items() if spent.get(name, 0) < can}
+    if spent and left:
+        assert max(left.values()) - min(gaps[name] - spent[name] for name in spent) <= CENT
+
+
+@given(
+    amounts,
+    st.integers(0, 300_000).map(lambda n: D(n).scaleb(-2)),
+    st.integers(1, 30_000).map(lambda n: D(n).scaleb(-2)),
+)
+def test_money_goes_in_parts_that_are_worth_an_order_and_stays_only_where_there_is_no_such_part(gaps, amount, least):
+    spent = in_trades(gaps, amount, gaps, dict.fromkeys(gaps, least))
+    assert all(least <= usd <= gaps[name] for name, usd in spent.items()) and sum(spent.values()) <= amount
+    assert spent or amount < least or all(gap < least for gap in gaps.values())
+    assert sum(spent.values()) == min(amount, sum(gaps[name] for name in spent)), (
+        "of what is bought, all that it can take"
+    )
+
+
 @given(
     st.dictionaries(st.sampled_from("abc"), st.integers(-1000, 100_000).map(lambda n: D(n).scaleb(-2)), min_size=1),
     st.dictionaries(st.sampled_from("abc"), st.integers(0, 50_000).map(lambda n: D(n).scaleb(-2))),
@@ -207,14 +243,32 @@ def test_spare_cash_leaves_what_is_kept_what_is_due_and_the_households_target(ca
     free = spare(cash, leaves, keep, target)
     assert all(0 < usd <= cash[name] - keep - leaves.get(name, 0) for name, usd in free.items())
     if free:
-        assert sum(max(D(0), usd) for usd in cash.values()) - sum(free.values()) >= target - CENT
+        stays = sum(max(D(0), usd - leaves.get(name, 0)) for name, usd in cash.items())
+        assert stays - sum(free.values()) >= target - CENT, "what is due is no part of the target"
 
 
 def test_a_withdrawal_is_raised_in_its_lead_and_not_before_nor_after():
     planned = [Withdrawal("ira", date(2026, 3, 20), D(5000))]
-    found = [due(planned, date(2026, 3, day), 7) for day in (12, 13, 20, 21)]
+    found = [due(planned, date(2026, 3, day), date(2026, 3, day + 7)) for day in (12, 13, 20, 21)]
     assert found == [{}, {"ira": D(5000)}, {"ira": D(5000)}, {}]
     assert missing({"ira": D(4500)}, found[1]) == {"ira": D(500)} and missing({"ira": D(5000)}, found[1]) == {}
+
+
+def test_cash_that_lies_elsewhere_is_a_part_of_what_the_household_wants_in_cash():
+    cash = {"joint": D(5000)}
+    assert spare(cash, {}, D(0), D(5000)) == {}
+    assert spare(cash, {}, D(0), D(5000), D(5000)) == cash and spare(cash, {}, D(0), D(5000), D(3000)) == {
+        "joint": D(3000)
+    }
+
+
+def test_what_was_withdrawn_early_or_late_is_not_raised_again_and_counts_once():
+    weekly = [Withdrawal("ira", date(2026, 3, day), D(100)) for day in (2, 9, 16)]
+    made = [Withdrawal("ira", date(2026, 3, 2), D(100)), Withdrawal("ira", date(2026, 3, 10), D(60))]
+    left = {one.on.day: one.amount_usd for one in unmade(weekly, made, 7)}
+    assert left == {9: D(40), 16: D(100)}, "that of the 2nd is made, of the 9th 60 a day late"
+    other = [Withdrawal("joint", date(2026, 3, 2), D(100)), Withdrawal("ira", date(2026, 2, 22), D(100))]
+    assert unmade(weekly, other, 7) == weekly, "another account, and more than the lead before"
 
 
 # Volatility -------------------------------------------------------------------------------------------
@@ -222,13 +276,24 @@ def test_a_withdrawal_is_raised_in_its_lead_and_not_before_nor_after():
 
 def test_a_band_is_tight_for_a_quiet_class_wide_for_a_wild_one_and_never_beyond_its_limits():
     targets = {"Stocks": 0.5, "Bonds": 0.5}
-    found = scales({"Stocks": 0.15, "Bonds": 0.05, "Crypto": 0.9, "Bills": 0.0}, targets, 0.4, 1.8)
+    moves = {"Stocks": 0.15, "Bonds": 0.05, "Crypto": 0.9, "Bills": 0.0}
+    found = scales(moves, moves, targets, 0.4, 1.8)
     assert found == {"Stocks": 1.5, "Bonds": 0.5, "Crypto": 1.8, "Bills": 0.4}
     assert half_width(0.5, 0.05, 1.0, scale=found["Bonds"]) == 0.025
 
 
 def test_equal_volatility_changes_no_band():
-    assert set(scales({"A": 0.2, "B": 0.2}, {"A": 0.7, "B": 0.3}, 0.5, 2.0).values()) == {1.0}
+    moves = {"A": 0.2, "B": 0.2}
+    assert set(scales(moves, moves, {"A": 0.7, "B": 0.3}, 0.5, 2.0).values()) == {1.0}
+
+
+def test_bands_widen_when_everything_moves_more_than_usual_and_tighten_when_nothing_does():
+    usual, targets = {"A": 0.2, "B": 0.1}, {"A": 0.5, "B": 0.5}
+    wild = scales({"A": 0.27, "B": 0.12}, usual, targets, 0.5, 2.0)
+    quiet = scales({"A": 0.15, "B": 0.09}, usual, targets, 0.5, 2.0)
+    assert wild == pytest.approx({"A": 1.8, "B": 0.8}) and quiet == pytest.approx({"A": 1.0, "B": 0.6})
+    moves = np.concatenate([np.tile([0.01, -0.01], 100), np.tile([0.02, -0.02], 100)])
+    assert np.abs(recent({"A": moves})["A"]).tolist() == [0.02] * 63, "a quarter"
 
 
 def test_volatility_and_covariance_are_those_of_the_classes_as_they_are_held():
@@ -259,4 +324,8 @@ def test_drift_has_each_class_with_a_band_of_its_own_and_what_is_locked():
     rows = {row["asset_class"]: row for row in found.iter_rows(named=True)}
     assert rows["Energy"]["locked_usd"] == 10 and rows["Energy"]["locked"] == "why"
     assert rows["Energy"]["drift"] == pytest.approx(0.02) and not rows["Energy"]["is_outside"]
+    owing = drift(
+        pl.DataFrame({"asset_class": ["Energy", CASH], "value_usd": [5, -9], "locked_usd": [0, 0]}), {}, lambda *_: 0.05
+    )
+    assert set(owing["weight"]) == {0.0}, "not Energy at -125 %"
     assert rows["Bonds"]["drift"] == -0.42 and rows["Bonds"]["is_outside"] and rows["GLD"]["drift"] == 0

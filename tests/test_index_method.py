@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,8 +14,10 @@ from small import Small
 
 from flows.daily import daily
 from flows.day import Day, day_of
+from flows.decide import decide_now
 from flows.index import index
 from flows.settings import SettingsError
+from flows.summary import summary
 from transforms.orders.arbiter import Proposed
 from warehouse.db import Warehouse, writer
 
@@ -165,10 +168,92 @@ def test_exclusions_that_use_up_the_cap_are_refused_with_the_figure(cash):
 
 
 def test_a_sample_holds_no_more_names_than_asked(cash):
-    trades, _ = proposals(cash, FOLLOW + "names = 12\nmax_tracking_error = 0.05\n")
-    assert 8 <= len(bought(trades)) <= 20
-    few, _ = proposals(cash, FOLLOW + "names = 5\nmax_tracking_error = 0.09\nrisk_aversion = 1000\n")
-    assert len(bought(few)) == 5
+    for count in (12, 5):
+        trades, _ = proposals(cash, FOLLOW + f"names = {count}\nmax_tracking_error = 0.09\n")
+        assert len(bought(trades)) == count
+
+
+def test_what_is_not_in_the_sample_is_not_bought_instead_of_what_is_sold(cash, losses):
+    policy = FOLLOW + "names = 10\nmax_tracking_error = 0.05\n"
+    sample = set(bought(proposals(cash, policy)[0]))
+    trades, _ = proposals(losses, policy)
+    assert "N03" in sold(trades) and bought(trades) and set(bought(trades)) <= sample
+
+
+def test_a_ticker_that_is_left_out_may_be_in_small_letters(cash):
+    trades, left = proposals(cash, FOLLOW + 'exclude = ["n10"]\nemployer = [" n06 "]\nmax_tracking_error = 0.03\n')
+    assert left == [] and trades and not {"N06", "N10"} & set(bought(trades))
+
+
+def test_a_ticker_that_is_to_be_left_out_and_is_nowhere_is_told(cash):
+    trades, left = proposals(cash, FOLLOW + 'exclude = ["N66"]\n')
+    assert trades and left == [("", "N66", "is to be left out, and the index does not have it: is it spelled so?")]
+
+
+def test_what_a_person_should_know_of_the_index_stands_in_the_days_summary(cash):
+    with books(cash, FOLLOW + 'exclude = ["N66", "N77"]\nmax_turnover = 0.01\n', RELIEF) as (warehouse, day):
+        assert list(index(warehouse, day)) == []
+        lines = summary(warehouse, day, Path("page.html")).sections["Look at"]
+    first, second = [line for line in lines if line.startswith("index")]
+    assert first == "index: N66, N77: is to be left out, and the index does not have it: is it spelled so?"
+    assert second.startswith(
+        "index, joint: no plan keeps together: max_tracking_error, max_turnover; the least tracking"
+    )
+
+
+def test_a_name_with_an_old_price_is_not_bought_and_told(cash):
+    with books(cash, FOLLOW, RELIEF) as (warehouse, day):
+        warehouse.run("UPDATE core.latest_prices SET sessions_old = 9 WHERE security_id = 'N19'")
+        trades = list(index(warehouse, day))
+        [(name, reason)] = warehouse.rows("SELECT security_id, reason FROM core.left_alone").rows()
+    assert trades and "N19" not in bought(trades)
+    assert name == "N19" and reason == "its price is 9 sessions old: its weight is spread over its sector"
+
+
+def test_prices_that_carry_no_risk_model_leave_the_accounts_alone_and_stop_nothing_else(cash):
+    with books(cash, FOLLOW, RELIEF) as (warehouse, day):
+        warehouse.run("DELETE FROM raw.prices WHERE session_on < '2026-02-01'")
+        assert list(index(warehouse, day)) == []
+        [(account, reason)] = warehouse.rows("SELECT account_id, reason FROM core.left_alone").rows()
+    assert account == "joint" and "the prices carry no risk model: 23 sessions of returns are too few" in reason
+
+
+def test_a_coin_with_prices_on_saturdays_makes_no_holes_in_the_history_of_stocks(cash):
+    with books(cash, FOLLOW, RELIEF) as (warehouse, day):
+        coin = "SELECT * REPLACE ('COIN' AS symbol, session_on + 1 AS session_on) FROM raw.prices WHERE symbol = 'N00'"
+        warehouse.run(f"INSERT INTO raw.prices {coin}")
+        trades = list(index(warehouse, day))
+    assert bought(trades) == bought(proposals(cash, FOLLOW)[0])
+
+
+def test_an_account_that_owes_more_than_it_holds_is_left_alone_and_told(losses):
+    with books(losses, FOLLOW, RELIEF) as (warehouse, day):
+        warehouse.run(
+            "CREATE OR REPLACE VIEW mart.cash AS SELECT 'joint' AS account_id, -900000::DECIMAL(28, 6) AS cash_usd"
+        )
+        assert list(index(warehouse, day)) == []
+        [(reason,)] = warehouse.rows("SELECT reason FROM core.left_alone").rows()
+    assert reason == "no plan was looked for: the account has no value"
+
+
+def test_a_decision_keeps_to_what_the_policy_asks_for_besides(losses):
+    free, _ = proposals(losses, FOLLOW + "risk_aversion = 1\n")
+
+    def turnover(trades: list[Proposed]) -> float:
+        return float(sum(t.quantity * t.price_usd for t in trades)) / 2 / 100_000
+
+    slow, _ = proposals(losses, FOLLOW + "risk_aversion = 1\nmax_turnover = 0.03\n")
+    assert turnover(free) > 0.04 and 0 < turnover(slow) <= 0.0305
+    kept, _ = proposals(losses, FOLLOW + "risk_aversion = 1\nmin_days = 800\n")
+    assert not sold(kept)
+    near, _ = proposals(losses, FOLLOW + "risk_aversion = 0\nmax_tracking_error = 0.2\nmax_sector_drift = 0.001\n")
+    lost = [t for t in near if t.security_id == "N03"]
+    assert lost and sum(usd for name, usd in bought(near).items() if int(name[1:]) % SECTORS == 3) == pytest.approx(
+        sum(
+            float(t.quantity * t.price_usd) for t in near if t.side == "sell" and int(t.security_id[1:]) % SECTORS == 3
+        ),
+        abs=220,
+    )
 
 
 def test_whole_shares_are_whole(cash):
@@ -226,3 +311,62 @@ def test_settings_that_cannot_be_meant_are_refused(cash):
     assert "no constituent has the sector 'Enrgy'" in said(FOLLOW + 'exclude_sectors = ["Enrgy"]\n')
     assert "the tilt 'value' needs a column of the constituents file" in said(FOLLOW + "tilts = { value = 0.5 }\n")
     assert "the top 21 of 20 constituents" in said(FOLLOW + "top = 21\n")
+    constituents(cash, "SPLIT,Split, Inc.,sector 1,industry 1,0.1")
+    try:
+        assert "index.csv:22: more cells than the header has columns; a name with a comma needs quotes" in said(FOLLOW)
+    finally:
+        constituents(cash)
+
+
+# Several accounts -------------------------------------------------------------------------------------
+
+BOTH = FOLLOW.replace('["joint"]', '["joint", "mine"]') + "risk_aversion = 1\n"
+
+
+def two(path, first: str) -> Market:
+    """Both hold the index. In one N03 is at a loss, the other has none of it and cash for it; its N04 is at a loss."""
+    house = Market(path / "house", PRICES)
+    lots = {
+        "joint": (50.0, index_lots({"N03": 2 * PRICES["N03"]})),
+        "mine": (7_000.0, [lot for lot in index_lots({"N04": 2 * PRICES["N04"]}) if lot[1] != "N03"]),
+    }
+    for name in sorted(lots, key=lambda name: name != first):
+        account(house, name, "taxable", *lots[name], RELIEF)
+    house.policy = house.portfolio
+    constituents(house)
+    house.run(AS_OF)
+    assert not house.ask("FROM core.breaks")
+    return house
+
+
+def by_account(trades: list[Proposed], name: str) -> list[Proposed]:
+    return [t for t in trades if t.account_id == name]
+
+
+@pytest.fixture(scope="module")
+def joint_first(tmp_path_factory):
+    return two(tmp_path_factory.mktemp("joint"), "joint")
+
+
+def test_what_one_account_sells_at_a_loss_the_next_one_does_not_buy(joint_first):
+    with books(joint_first, BOTH, RELIEF) as (warehouse, day):
+        trades = list(index(warehouse, day))
+        decide_now(warehouse, day, trades, "intraday")
+        refused = warehouse.rows("SELECT DISTINCT refusal FROM core.proposed_trades").rows()
+    joint, mine = by_account(trades, "joint"), by_account(trades, "mine")
+    assert "N03" in sold(joint) and mine and "N03" not in bought(mine)
+    assert refused == [("",)], "no plan is left out as a whole because of the other"
+
+
+def test_what_one_account_buys_the_next_one_does_not_sell_at_a_loss(tmp_path):
+    trades, _ = proposals(two(tmp_path, "mine"), BOTH)
+    assert "N03" in bought(by_account(trades, "mine")) and "N03" not in sold(by_account(trades, "joint"))
+
+
+def test_the_years_limit_on_losses_is_used_up_once(joint_first):
+    """Beyond $3,000 a loss is worth less than the gain that it makes later: the second account has nothing to take."""
+    once = "\n[harvest.benefit]\nlater_rate = 0.2\nhorizon_years = 1\ngrowth_rate = 0.0\n"
+    trades, _ = proposals(joint_first, once + BOTH)
+    assert "N03" in sold(by_account(trades, "joint")) and "N04" not in sold(by_account(trades, "mine"))
+    alone, _ = proposals(joint_first, once + BOTH.replace('"joint", ', ""))
+    assert "N04" in sold(alone)

@@ -1,7 +1,6 @@
 """What a direct index follows: the file, the exclusions, the tilts, the sample and the shares."""
 
 import math
-from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -10,7 +9,8 @@ from hypothesis import strategies as st
 
 from flows.csv_file import csv_rows
 from transforms.index.risk_model import RiskModel
-from transforms.index.sampling import in_shares, sampled, stratified
+from transforms.index.sampling import sampled, stratified
+from transforms.index.target import target
 from transforms.index.tilts import FACTORS, TiltError, low_volatility, momentum, scores, size, tilted
 from transforms.index.universe import Constituent, Exclusions, UniverseError, constituents, largest, universe
 
@@ -119,6 +119,30 @@ def test_a_ticker_that_the_index_does_not_have_is_told(names):
     assert universe(names, Exclusions(symbols=frozenset({"MO"}))).not_found == ("MO",)
 
 
+def test_a_ticker_is_the_same_in_small_letters(names):
+    made = universe(names, Exclusions(symbols=frozenset({"ko"}), employer=frozenset({" msft"})))
+    assert made.excluded == {"MSFT": "own employer", "KO": "by ticker"} and made.not_found == ()
+
+
+def test_what_leaving_out_a_name_without_prices_does_is_counted_as_for_any_other():
+    """A third of the index goes: what it has of its own is missing, and the rest of its sector stands for its factor."""
+    index = [Constituent(symbol, "", "X", "", 1 / 3) for symbol in "ABC"]
+    model = RiskModel(("A", "B", "C"), np.full((3, 1), 0.2), np.full(3, 0.3))
+    prices = np.column_stack([np.full((5, 2), 10.0), np.full((5, 1), np.nan)])
+    made = target(index, Exclusions(symbols=frozenset("C")), {}, None, model, prices)
+    assert made.weights.tolist() == pytest.approx([0.5, 0.5, 0])
+    assert made.tracking_error == pytest.approx(0.3 * math.sqrt(2 / 36 + 1 / 9))
+
+
+def test_a_part_of_a_model_says_the_same_of_what_is_in_it():
+    _, model, _ = market(1)
+    places = np.array([7, 3, 50])
+    active = np.zeros(60)
+    active[places] = [0.1, -0.2, 0.1]
+    assert model.only(places).securities == ("S7", "S3", "S50")
+    assert model.only(places).tracking_error(active[places]) == pytest.approx(model.tracking_error(active))
+
+
 def test_exclusions_that_leave_nothing_are_refused(names):
     with pytest.raises(UniverseError, match="leave no constituent"):
         universe(names, Exclusions(symbols=frozenset({"XOM", "CVX", "KO", "PM", "MSFT"})))
@@ -210,7 +234,7 @@ def test_tilts_are_positive_keep_sectors_and_point_the_right_way(seed, strength,
         assert made[here] @ scored[factor][here] >= held[here] @ scored[factor][here] - 1e-9
 
 
-# Samples and shares -----------------------------------------------------------------------------------
+# Samples ------------------------------------------------------------------------------------------
 
 
 def market(seed, count=60):
@@ -268,31 +292,3 @@ def test_strata_give_each_sector_its_weight_and_refuse_fewer_names_than_sectors(
         assert made[here].sum() == pytest.approx(held[here].sum())
     with pytest.raises(ValueError, match="3 names cannot stand for 4 sectors"):
         stratified(held, sectors, 3)
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 1000), st.integers(100, 90_000)), min_size=1, max_size=12),
-    st.integers(1_000, 10_000_000),
-    st.sampled_from([Decimal(1), Decimal("0.000001")]),
-)
-def test_shares_never_cost_more_than_there_is_and_miss_no_weight_by_a_step(rows, value, step):
-    total = sum(weight for weight, _ in rows)
-    wanted = {f"S{at}": weight / total for at, (weight, _) in enumerate(rows)}
-    prices = {f"S{at}": Decimal(cents) / 100 for at, (_, cents) in enumerate(rows)}
-    held, left = in_shares(wanted, prices, Decimal(value) / 100, step)
-    spent = sum(held[name] * prices[name] for name in held)
-    assert left >= 0 and spent + left == Decimal(value) / 100
-    for name, quantity in held.items():
-        assert quantity >= 0 and quantity % step == 0
-        assert abs(float(quantity * prices[name]) - wanted[name] * value / 100) <= float(step * prices[name]) + 1e-6
-
-
-def test_a_share_of_which_less_than_half_is_missing_is_not_bought():
-    thirds = dict.fromkeys("ABC", 1 / 3)
-    held, left = in_shares(thirds, dict.fromkeys("ABC", Decimal(100)), Decimal(420), Decimal(1))
-    assert held == dict.fromkeys("ABC", Decimal(1)) and left == 120
-
-
-def test_a_name_without_a_price_is_not_bought():
-    with pytest.raises(ValueError, match="no price for B"):
-        in_shares({"A": 0.5, "B": 0.5}, {"A": Decimal(1)}, Decimal(10), Decimal(1))

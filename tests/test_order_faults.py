@@ -283,7 +283,7 @@ def moved(house: AlpacaHouse) -> AlpacaHouse:
             Proposed("a move", "location", account, side, security, Decimal(10), Decimal(100), "", Decimal(0), Decimal(0), "why")
             for account, side, security in MOVE
         ]  # fmt: skip
-        assert len(decide_now(warehouse, day, proposed, "moves")) == 2
+        assert len(decide_now(warehouse, day, proposed, "daily")) == 2
     return house
 
 
@@ -316,7 +316,7 @@ def test_a_move_stays_where_a_gate_holds_back_its_other_half(moved):
 
 def test_a_move_stays_where_a_person_refused_its_other_half(moved):
     with writer(moved.settings().warehouse) as warehouse:
-        asked = "SELECT batch_id, batch_hash FROM ledger.batches WHERE account_id = 'roth' AND kind = 'moves'"
+        asked = "SELECT batch_id, batch_hash FROM ledger.batches WHERE account_id = 'roth' AND sequence = 2"
         [(batch, digest)] = warehouse.rows(asked).rows()
     approvals.answer(moved.settings(), batch, digest, "refuse", clock=moved.clock)
     moved.morning()
@@ -324,11 +324,10 @@ def test_a_move_stays_where_a_person_refused_its_other_half(moved):
     assert moved.ask("SELECT reason FROM core.waiting WHERE gate = 'pair'") == [("roth sends nothing of its pair",)]
 
 
-def test_a_move_stays_where_the_broker_of_the_other_account_is_down_and_goes_when_it_is_back(moved):
-    key, _ = moved.server.keys["roth"]
-    moved.server.admin(
-        "/faults", [{"match": {"method": "GET", "path": "/v2/clock", "key": key}, "kind": "500", "times": 500}]
-    )
+@pytest.mark.parametrize("account", ["taxable", "roth"])
+def test_a_move_stays_where_the_broker_of_one_account_is_down_and_goes_when_it_is_back(moved, account):
+    match = {"method": "GET", "path": "/v2/clock", "key": moved.server.keys[account][0]}
+    moved.server.admin("/faults", [{"match": match, "kind": "500", "times": 500}])
     moved.morning()
     assert symbols(moved) == set()
     up(moved)

@@ -126,6 +126,24 @@ def test_a_pair_does_not_stand_on_one_leg_for_longer_than_the_policy_lets_it(hou
     settled(house)
 
 
+def test_what_is_tried_at_the_market_costs_no_more_than_there_is_even_if_the_price_jumps(tmp_path):
+    with alpaca_house(tmp_path, cash=19_320) as house:
+        house.evening()
+        house.server.admin("/liquidity", {"symbol": "ZBB", "plan": [[90_000, "1"]]})
+        house.meanwhile = lambda: (
+            ("buy", "ZBB") in sides(house) and house.server.admin("/liquidity", {"symbol": "ZBB", "plan": [[0, "1"]]})
+        )
+        house.at(SESSION, 9, 40)
+        house.server.admin("/prices", {"symbol": "ZBB", "price": "85.80"})
+        house.morning()
+        first, last = [one for one in orders(house) if one["side"] == "buy"]
+        sold_for = Decimal(orders(house)[0]["filled_avg_price"]) * 200 + 12
+        assert (first["status"], last["type"], last["status"]) == ("canceled", "market", "filled")
+        assert Decimal(last["qty"]) < Decimal(first["qty"])
+        assert Decimal(last["qty"]) * Decimal("85.80") * Decimal("1.02") <= sold_for
+        settled(house)
+
+
 @pytest.mark.parametrize("kind", ["lost_answer", "refused", "504", "500", "truncated"])
 def test_whatever_becomes_of_an_answer_there_is_one_order_of_each(house, kind):
     house.server.admin("/faults", [{"match": {"method": "POST", "path": "/v2/orders"}, "kind": kind, "times": 2}])

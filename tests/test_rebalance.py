@@ -16,13 +16,16 @@ from small import Small
 
 from flows.daily import daily
 from flows.day import Day, day_of
-from flows.measure import measure
-from flows.rebalance import bands, cash_flow
+from flows.household import choices, household
+from flows.measure import class_histories, measure
+from flows.pre_trade import known
+from flows.rebalance import _made, bands, cash_flow
 from flows.settings import SettingsError
 from transforms.harvest.benefit import Rates
 from transforms.orders.arbiter import Proposed
 from transforms.portfolio.bands import CASH
-from transforms.portfolio.trades import Account, Desk, OpenLot, Policy, Swap, invest, raise_cash, swap
+from transforms.portfolio.desk import Account, Desk, OpenLot, Policy, Swap
+from transforms.portfolio.trades import invest, raise_cash, swap, too_small
 from transforms.tables import core
 from warehouse.db import Warehouse, writer
 
@@ -130,6 +133,53 @@ def test_what_is_too_small_for_an_order_is_left():
     assert invest(desk({"ira": IRA}, distance={"Banks": -5000}, least=250), {"ira": D(249)}) == []
 
 
+def test_cash_is_spent_on_fewer_classes_rather_than_in_orders_that_are_too_small():
+    far = {"Energy": -5000, "Banks": -5000, "Health": -5000}
+    made = invest(desk({"a": IRA}, distance=far, least=250), {"a": D(600)})
+    assert bought(made) == {("a", "JPM"): D(3), ("a", "XOM"): D(3)}
+    assert bought(invest(desk({"a": IRA}, distance=far, least=250), {"a": D(400)})) == {("a", "JPM"): D(4)}
+
+
+def test_cash_goes_to_a_class_of_which_it_buys_a_share():
+    seen = desk({"k": WHOLE}, distance={"Energy": -5000, "Banks": -4900})
+    seen.prices = {**seen.prices, "XOM": D(900)}
+    assert bought(invest(seen, {"k": D(600)})) == {("k", "JPM"): D(6)}
+
+
+def test_no_order_is_below_a_dollar_whatever_the_policy_says():
+    assert invest(desk({"a": IRA}, distance={"Energy": -5000}), {"a": D("0.99")}) == []
+    seen = desk({"a": IRA}, lot("a", "XOM", "E", 50), lot("a", "JPM", "B", "0.009"), distance={"Banks": 9000})
+    assert sold(raise_cash(seen, {"a": D("0.30")})) == {("a", "E"): D("0.01")}, "JPM is worth 90 cents"
+
+
+def test_sales_that_are_too_small_an_order_are_named_all_swaps_of_a_security_together():
+    lots = [lot("a", "XOM", "E", 10), lot("a", "CVX", "C", 10)]
+    made = swap(desk({"a": IRA}, *lots, least=250), {"Energy": D("1000.40")}, {"Banks": D(2000)})
+    assert sold(made) == {("a", "C"): D(10), ("a", "E"): D("0.0040")}
+    assert too_small(made, D(250)) == [("a", "XOM")] and too_small(made * 700, D(250)) == []
+
+
+def test_what_is_raised_for_a_withdrawal_is_not_sold_once_more():
+    seen = desk({"a": IRA}, lot("a", "XOM", "E", 50), lot("a", "XOM", "F", 5))
+    raised, swapped = raise_cash(seen, {"a": D(4000)}), swap(seen, {"Energy": D(3000)}, {"Banks": D(3000)})
+    assert sold(raised) == {("a", "E"): D(40)} and sold(swapped) == {("a", "E"): D(10), ("a", "F"): D(5)}
+
+
+def test_where_only_whole_shares_are_sold_enough_of_them_are_for_a_withdrawal_and_not_one_of_every_class():
+    lots = [lot("k", "XOM", "E", 50), lot("k", "JPM", "B", 50), lot("k", "JNJ", "H", 50)]
+    assert sold(raise_cash(desk({"k": WHOLE}, lots[0]), {"k": D(150)})) == {("k", "E"): D(2)}
+    made = raise_cash(desk({"k": WHOLE}, *lots), {"k": D(150)})
+    assert sum(one.sold_usd for one in made) == 200, "50 of each class are three shares, two are enough"
+
+
+def test_parts_of_a_share_are_sold_together_where_they_make_whole_ones():
+    lots = [lot("k", "XOM", f"E{n}", "0.4", 10 * n, "short") for n in range(1, 6)]
+    made = swap(desk({"k": WHOLE._replace(is_deferred=False)}, *lots), {"Energy": D(150)}, {"Banks": D(150)})
+    assert list(sold(made).items()) == [(("k", "E1"), D("0.4")), (("k", "E2"), D("0.4")), (("k", "E3"), D("0.2"))]
+    assert made[0].tax_usd == D("0.29") * (10 + 20 + 15)
+    assert swap(desk({"k": WHOLE}, *lots[:2]), {"Energy": D(150)}, {"Banks": D(150)}) == [], "less than a share"
+
+
 # Limits and worth -------------------------------------------------------------------------------------
 
 
@@ -158,6 +208,21 @@ def test_an_order_stays_within_the_limits_of_the_gates_and_the_rest_waits():
     assert sold(swap(seen, {"Energy": D(3000)}, {"Banks": D(3000)})) == {("ira", "I"): D(10)}
 
 
+def test_a_withdrawal_may_use_the_whole_turnover_of_a_day_for_it_buys_nothing():
+    seen = desk({"a": IRA}, lot("a", "XOM", "E", 100), turnover_left_usd=D(2000))
+    assert sold(raise_cash(seen, {"a": D(2500)})) == {("a", "E"): D(20)}
+    assert "max_daily_turnover" in seen.left_alone[0].reason
+
+
+def test_only_the_sale_of_a_class_that_nobody_can_measure_goes_unweighed():
+    lots = [lot("joint", "XOM", "E", 100, 5000), lot("joint", "JNJ", "H", 100, 5000)]
+    far = {"Energy": 8000, "Health": 8000, "Banks": -16_000}
+    seen = desk({"joint": PICKED}, *lots, distance=far, drift_cost=lambda far: D(0), unmeasured={"Health"})
+    [made] = swap(seen, {"Energy": D(3000), "Health": D(3000)}, {"Banks": D(6000)})
+    assert (made.asset_class, made.worth_usd) == ("Health", None)
+    assert "less drift is worth $0.00" in seen.left_alone[0].reason
+
+
 def test_a_purchase_goes_on_to_the_next_security_of_its_class_where_the_first_is_full():
     seen = desk({"ira": IRA}, distance={"Energy": -5000}, position_left_usd={"XOM": D(1000)})
     assert bought(invest(seen, {"ira": D(3000)})) == {("ira", "XOM"): D(10), ("ira", "CVX"): D(20)}
@@ -171,7 +236,9 @@ def test_cash_goes_to_what_is_furthest_below_in_the_account_where_it_lies():
                 choices={("a", "Energy"): ["XOM"], ("a", "Banks"): ["JPM"], ("b", "Banks"): ["JPM"]})  # fmt: skip
     made = invest(seen, {"a": D(2000), "b": D(5000)})
     assert bought(made) == {("a", "XOM"): D(15), ("a", "JPM"): D(5), ("b", "JPM"): D(15)}
-    assert seen.distance_usd == {"Energy": D(-1500), "Banks": D(0), "Health": D(5000), CASH: D(-3500)}
+    assert seen.distance_usd == {"Energy": D(-1500), "Banks": D(0), "Health": D(5000), CASH: D(-3500)}, (
+        "half of it stays"
+    )
 
 
 def test_a_withdrawal_is_raised_from_what_is_furthest_above_in_its_own_account():
@@ -523,9 +590,189 @@ def test_a_sleeve_trades_what_it_holds_and_nothing_else(house):
     trades = dollars_of(proposals(house, PLAIN + LOOSE + FREE + ira))
     assert {account for account, *_ in trades} == {"joint"} and ("joint", "sell", "XOM") in trades
     jpm = '\n[[sleeves]]\nname = "jpm"\nmethod = "none"\nsecurities = ["JPM"]\n'
-    assert not [t for t in proposals(house, PLAIN + LOOSE + FREE + jpm) if t.security_id == "JPM"]
+    others = dollars_of(proposals(house, PLAIN + LOOSE + FREE + jpm))
+    assert "JPM" not in {security for _, _, security in others} and others["joint", "buy", "ABT"] == 12_250, (
+        "all the cash"
+    )
     xom = '\n[[sleeves]]\nname = "xom"\nmethod = "none"\nsecurities = ["XOM"]\n'
     assert {side for _, side, _ in dollars_of(proposals(house, PLAIN + LOOSE + FREE + xom))} == {"buy"}
+
+
+def pay(warehouse: Warehouse, day: Day, account_id: str, usd: int, on: date = AS_OF) -> None:
+    """Money comes, or goes; drift is measured again."""
+    warehouse.run(
+        "INSERT INTO ledger.transactions SELECT $id, 1, $account, $kind, '', '', 0, 0, 0, $usd, $on, NULL, '', '', $at, '', '{}'",
+        id=f"paid {account_id} {usd} {on}", account=account_id, kind="deposit" if usd > 0 else "withdrawal", usd=usd, on=on, at=NOW,
+    )  # fmt: skip
+    measure(warehouse, day)
+
+
+def targeted(house: Moving, **targets: float) -> Moving:
+    """The household with other targets."""
+    other = Moving.__new__(Moving)
+    rows = "".join(f'"{name}{"" if name == CASH else " sector"}" = {weight}\n' for name, weight in targets.items())
+    other.__dict__ |= house.__dict__ | {"policy": house.policy.replace(TARGETS, f"\n[targets]\n{rows}")}
+    return other
+
+
+BOTH = """
+[[sleeves]]
+name = "ira"
+method = "{}"
+accounts = ["ira"]
+[[sleeves]]
+name = "joint"
+method = "{}"
+accounts = ["joint"]
+"""
+
+
+@pytest.mark.parametrize("methods", [("bands", "cash_flow"), ("cash_flow", "bands")])
+def test_two_methods_in_one_household_do_not_both_buy_what_is_missing(house, methods):
+    other = targeted(house, XOM=0.58, JPM=0.30, JNJ=0.12)
+    with books(other, PLAIN + LOOSE + BOTH.format(*methods)) as (warehouse, day):
+        pay(warehouse, day, "ira", 10_000)
+        made = {name: list(method(warehouse, day)) for name, method in (("bands", bands), ("cash_flow", cash_flow))}
+        both = [trade for trades in made.values() for trade in trades if trade.security_id == "JPM"]
+        told = warehouse.rows("SELECT DISTINCT method FROM core.left_alone")["method"].to_list()
+    assert told == ["bands"], "one of them tells what was left alone"
+    assert {t.account_id: t.method for t in both} == {"ira": methods[0], "joint": methods[1]}
+    assert sum(t.quantity * t.price_usd for t in both) == pytest.approx(13_000, abs=1), "30 % of 110,000 less 20,000"
+    assert all(t.method == name for name, trades in made.items() for t in trades)
+
+
+def test_bands_sell_nothing_for_what_is_another_sleeves_to_buy(house):
+    jpm = '\n[[sleeves]]\nname = "jpm"\nmethod = "cash_flow"\nsecurities = ["JPM"]\n'
+    with books(house, PLAIN + LOOSE + jpm + SLEEVE.format("bands")) as (warehouse, day):
+        assert list(bands(warehouse, day)) == [], "JNJ is barred, and JPM is not theirs"
+        assert dollars_of(list(cash_flow(warehouse, day))) == {("joint", "buy", "JPM"): 12_250}
+
+
+def test_where_what_is_furthest_above_may_not_be_sold_the_next_is(house):
+    """XOM is 10,000 above and locked; JNJ is still 12,250 below when the cash is spent, and JPM 2,000 above, in its band."""
+    other = targeted(house, XOM=0.50, JPM=0.18, JNJ=0.32)
+    found = dollars_of(proposals(other, PLAIN + LOOSE + 'do_not_trade = ["XOM"]\n' + FREE))
+    assert found["joint", "sell", "JPM"] == 2_000 and found["joint", "buy", "ABT"] == 12_250 + 1_960
+
+
+def test_cash_of_an_account_that_another_trades_is_a_part_of_the_households_cash(house):
+    other = targeted(house, XOM=0.30, JPM=0.40, JNJ=0.20, Cash=0.10)
+    none = '\n[[sleeves]]\nname = "ira"\nmethod = "none"\naccounts = ["ira"]\n'
+    with books(other, LOOSE + none + SLEEVE.format("cash_flow")) as (warehouse, day):
+        pay(warehouse, day, "ira", 10_000)
+        found = dollars_of(list(cash_flow(warehouse, day)))
+    assert found == {("joint", "buy", "JPM"): 11_270}, "11,000 are wanted and 10,000 are in the IRA: 11,500 less 2 %"
+
+
+def test_each_purchase_with_cash_and_each_sale_for_a_withdrawal_stands_by_itself(house):
+    trades = proposals(targeted(house, XOM=0.55, JPM=0.25, JNJ=0.20), LOOSE + FREE, "cash_flow")
+    assert {t.security_id for t in trades} == {"JPM", "ABT"} and len({t.proposal for t in trades}) == 2
+    assert trades[0].reason.startswith("JPM sector 20.0% against 25.0%; $") or trades[1].reason.startswith("JPM sector")
+
+
+def test_a_withdrawal_leaves_the_household_at_its_targets(house):
+    """By hand: all is at its target; 40,000 leave, so the targets are of 60,000: XOM 24,000 above, JPM 8,000.
+
+    27,500 are missing, 28,061.22 are sold for it with the cushion; what both are above their targets is level after it.
+    """
+    other = targeted(house, XOM=0.60, JPM=0.20, JNJ=0.075, Cash=0.125)
+    planned = '\n[[withdrawals]]\naccount = "joint"\non = 2026-03-12\namount_usd = 40000\n'
+    assert dollars_of(proposals(other, LOOSE + planned, "cash_flow")) == {
+        ("joint", "sell", "XOM"): 22_031, ("joint", "sell", "JPM"): 6_031,
+    }  # fmt: skip
+
+
+def test_money_that_leaves_soon_is_neither_invested_nor_made_up_for_by_sales(house):
+    """12,500 of cash, 10,000 leave: of the 90,000 that stay cash is wanted to be 2,500, and is; no band is left."""
+    other = targeted(house, XOM=0.66, JPM=0.22, JNJ=0.0922, Cash=0.0278)
+    planned = '\n[[withdrawals]]\naccount = "joint"\non = 2026-03-12\namount_usd = 10000\n'
+    assert proposals(other, PLAIN + LOOSE + FREE + planned) == []
+
+
+def test_a_withdrawal_that_was_made_early_is_not_raised_again(house):
+    planned = '\n[[withdrawals]]\naccount = "ira"\non = 2026-03-12\namount_usd = 4900\n'
+    with books(house, LOOSE + planned + SLEEVE.format("cash_flow")) as (warehouse, day):
+        pay(warehouse, day, "ira", 4900, date(2026, 3, 5))
+        assert ("ira", "sell", "XOM") not in dollars_of(list(cash_flow(warehouse, day))), "its money is there"
+        pay(warehouse, day, "ira", -4900, date(2026, 3, 6))
+        assert ("ira", "sell", "XOM") not in dollars_of(list(cash_flow(warehouse, day))), (
+            "and now it is gone, as planned"
+        )
+
+
+def test_a_withdrawal_on_a_day_without_a_session_is_raised_on_the_session_before(house):
+    planned = '\n[cash_flow]\nlead_days = 0\n[[withdrawals]]\naccount = "ira"\non = 2026-03-14\namount_usd = 100\n'
+    with books(house, planned) as (warehouse, day):
+        due_on = {
+            on: [one.on for one in household(warehouse, day._replace(as_of=on - timedelta(days=1))).withdrawals]
+            for on in (date(2026, 3, 12), date(2026, 3, 13))
+        }
+    assert due_on == {date(2026, 3, 12): [], date(2026, 3, 13): [date(2026, 3, 14)]}, "a Saturday, on Friday"
+
+
+def test_money_that_is_not_raised_is_said_with_the_reason(house):
+    planned = '\n[[withdrawals]]\naccount = "{}"\non = 2026-03-12\namount_usd = 30000\n'
+
+    def said(policy: str) -> list[tuple]:
+        with books(house, policy) as (warehouse, day):
+            list(cash_flow(warehouse, day))
+            return warehouse.rows(
+                "SELECT account_id, value_usd, reason FROM core.left_alone WHERE asset_class = 'Cash'"
+            ).rows()
+
+    [(account, usd, reason)] = said(LOOSE + planned.format("ira") + SLEEVE.format("cash_flow"))
+    assert (account, usd) == ("ira", 12_500) and "the withdrawal of $30,000 on 2026-03-12" in reason
+    tight = LOOSE.replace("max_order_weight = 1\n", "max_order_weight = 0.1\n")
+    [(_, _, reason)] = said(tight + planned.format("joint") + SLEEVE.format("cash_flow"))
+    assert "XOM: an order of the account may not be larger (gates.max_order_weight)" in reason
+    none = '\n[[sleeves]]\nname = "ira"\nmethod = "none"\naccounts = ["ira"]\n'
+    [(account, usd, reason)] = said(LOOSE + planned.format("ira") + none + SLEEVE.format("cash_flow"))
+    assert (account, usd) == ("ira", 30_000) and reason.endswith("no sleeve of bands or cash_flow has a part in it")
+    assert said(LOOSE + planned.format("ira").replace("30000", "9000") + SLEEVE.format("cash_flow")) == []
+
+
+def test_a_household_that_is_worth_nothing_trades_nothing_and_says_what_it_lacks(house):
+    with books(house, LOOSE + SLEEVE.format("bands")) as (warehouse, day):
+        pay(warehouse, day, "joint", -100_000)
+        assert warehouse.value("SELECT sum(value_usd) FROM core.drift") == 0
+        assert list(bands(warehouse, day)) == []
+        [(usd, reason)] = warehouse.rows(
+            "SELECT value_usd, reason FROM core.left_alone WHERE asset_class = 'Cash'"
+        ).rows()
+    assert usd == 87_500 and reason.startswith(
+        "of $87,500 that is missing for what is overdrawn so much is not raised today"
+    )
+
+
+def test_what_is_barred_from_being_swapped_may_still_be_sold_for_a_withdrawal(house):
+    planned = '\n[[withdrawals]]\naccount = "ira"\non = 2026-03-12\namount_usd = 4900\n'
+    with books(house, PLAIN + LOOSE + FREE + planned + SLEEVE.format("bands")) as (warehouse, day):
+        seen, there = known(warehouse, day, NEXT), household(warehouse, day)
+        made = _made(there, day, seen, {("ira", "XOM", "swap"): "not worth it"}, looks=True)
+    assert [one.account_id for one in made.withdrawn] == ["ira"] and {one.account_id for one in made.swapped} == {
+        "joint"
+    }
+    assert "not worth it" in {one.reason for one in made.desk.left_alone}
+
+
+def test_what_is_owed_is_not_bought_as_if_it_were_held(house):
+    with books(house, SLEEVE.format("bands")) as (warehouse, day):
+        there = household(warehouse, day)._replace(positions_usd={"JNJ": D(-5), "ABT": D(1)})
+        assert choices(there, day, lambda *_: "")["joint", "JNJ sector"] == ["ABT"]
+
+
+def test_what_has_no_fresh_price_is_not_bought_though_nobody_holds_it(house):
+    with books(house, PLAIN + LOOSE + FREE + SLEEVE.format("bands")) as (warehouse, day):
+        warehouse.run("UPDATE core.latest_prices SET sessions_old = 9 WHERE security_id = 'ABT'")
+        assert "ABT" not in {t.security_id for t in bands(warehouse, day)}
+
+
+def test_a_class_without_a_history_does_not_free_the_others_from_being_weighed(house):
+    """Nothing of CVX sector is held, so nobody can tell its risk; XOM is weighed all the same, and its gain not realised."""
+    other = targeted(house, XOM=0.40, JPM=0.35, JNJ=0.20, CVX=0.05)
+    trades = proposals(other, "\n[bands]\nrisk_aversion = 0.5\n" + LOOSE + FREE)
+    assert {t.account_id for t in trades if t.side == "sell"} == {"ira"}
+    assert all("less drift is worth" in t.reason for t in trades if t.side == "sell")
 
 
 def test_what_a_harvest_trades_today_is_left_to_it(house):
@@ -552,6 +799,19 @@ def test_bands_may_follow_volatility(house):
         0.8999 <= width[name] / flat <= 1.1001
         for name, flat in (("XOM sector", 0.05), ("JPM sector", 0.05), ("JNJ sector", 0.04))
     )
+
+
+def test_a_band_follows_the_last_quarter_against_what_is_usual(house):
+    policy = "\n[bands]\nby_volatility = true\nvolatility_range = [0.01, 100]\nlookback_sessions = 90\n"
+    with books(house, policy) as (warehouse, day):
+        width = dict(warehouse.rows("SELECT asset_class, band FROM core.drift").iter_rows())
+        moves = class_histories(warehouse, day, {"XOM sector": 0.4, "JPM sector": 0.4, "JNJ sector": 0.2}, 90)
+    usual = sum(
+        weight * moves[f"{name} sector"].std(ddof=1) for name, weight in (("XOM", 0.4), ("JPM", 0.4), ("JNJ", 0.2))
+    )
+    quarter = moves["JPM sector"][-63:]
+    assert len(moves["JPM sector"]) == 90 and abs(quarter.std() / moves["JPM sector"].std() - 1) > 1e-4
+    assert width["JPM sector"] == pytest.approx(0.05 * quarter.std(ddof=1) / usual)
 
 
 # Wash sales -------------------------------------------------------------------------------------------
@@ -592,6 +852,25 @@ def test_a_loss_that_an_ira_has_washed_is_not_sold_and_the_ira_sells_instead(was
             "SELECT reason FROM core.left_alone WHERE account_id = 'joint' AND asset_class = 'XOM sector'"
         )["reason"]
     assert "$5,612.24 of loss would be disallowed, $5,612.24 of it for good" in left and "Rev. Rul. 2008-5" in left
+
+
+def test_a_holding_that_is_too_small_for_an_order_is_left_and_another_of_its_class_is_sold(tmp_path):
+    made = Moving(tmp_path / "house", PRICES)
+    listed = made.home / "prices" / "securities.csv"
+    listed.write_text(listed.read_text().replace("CVX sector", "XOM sector"))
+    account(
+        made, "ira", ("2021-01-04", "buy", "CVX", 2, 50), ("2021-01-04", "buy", "XOM", 600, 50),
+        ("2021-01-04", "buy", "JPM", 199.5, 100), kind="traditional_ira",
+    )  # fmt: skip
+    made.portfolio += '\n[targets]\n"XOM sector" = 0.40\n"JPM sector" = 0.60\n'
+    made.policy = made.portfolio
+    made.run(AS_OF)
+    found = dollars_of(proposals(made, PLAIN + LOOSE))
+    assert found == {("ira", "sell", "XOM"): 17_959, ("ira", "buy", "JPM"): 17_600}, "JPM to 57.5 %, and the cushion"
+    with books(made, PLAIN + LOOSE + SLEEVE.format("bands")) as (warehouse, day):
+        list(bands(warehouse, day))
+        [left] = warehouse.rows("SELECT reason FROM core.left_alone WHERE security_id = 'CVX'")["reason"]
+    assert left == "its sale would be less than $250 (cash_flow.min_trade_usd)"
 
 
 # Settings ---------------------------------------------------------------------------------------------

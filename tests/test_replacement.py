@@ -12,11 +12,12 @@ import pytest
 from conftest import House
 from hypothesis import given
 from hypothesis import strategies as st
+from skfolio.datasets import load_sp500_dataset
 from small import Small
 
 from flows.day import day_of
 from flows.fund_pairs import Pair, indexes, pairs_of, shipped
-from flows.settings import Replacement, SettingsError, read_portfolio
+from flows.settings import Portfolio, Replacement, SettingsError, read_portfolio
 from flows.switch_back import switch_back
 from transforms.harvest.replacement import loadings, replacements, swap
 from transforms.harvest.switch_back import Terms, plans
@@ -57,6 +58,15 @@ def test_a_stock_is_never_replaced_by_one_of_another_sector():
     moves, _ = market_of(1)
     returns = {"A": moves[:, 0], "B": moves[:, 0] * 1.01}
     assert replacements(returns, {"A": "x", "B": "y"}, 0.5, (0.5, 2)) == {"A": [], "B": []}
+
+
+def test_two_stocks_whose_sector_nobody_says_do_not_replace_each_other():
+    moves, _ = market_of(1)
+    returns = dict.fromkeys(("A", "B", "C", "D"), moves[:, 0])
+    alike = replacements(returns, {"A": "Energy", "B": "Energy"}, 0.5, (0.6, 1.4))
+    assert {name: [one.security_id for one in found] for name, found in alike.items()} == {
+        "A": ["B"], "B": ["A"], "C": [], "D": [],
+    }  # fmt: skip
 
 
 def test_what_loads_otherwise_on_its_sector_is_too_far():
@@ -121,7 +131,32 @@ def test_a_fund_follows_the_same_index_wherever_the_table_names_it():
 def test_the_three_funds_of_the_s_and_p_500_stand_in_for_none_of_each_other():
     listed = pairs_of({}, {})
     three = {"SPY", "VOO", "IVV"}
+    assert three <= listed.keys()
     assert all(not three & set(others) for fund, others in listed.items() if fund in three)
+
+
+def household(**given: object) -> Portfolio:
+    account = {
+        "id": "joint",
+        "name": "Joint",
+        "type": "taxable",
+        "owner": "joint",
+        "broker": "simulated",
+        "activities": "x",
+    }
+    said = {"name": "H", "filing_status": "mfj", "taxable_income_usd": 1, "linked": True}
+    return Portfolio.model_validate(
+        {"household": said, "prices": {"source": "skfolio"}, "accounts": [account], **given}
+    )
+
+
+def test_the_table_keeps_a_harvest_clear_of_every_fund_on_its_index_and_the_household_has_the_last_word():
+    """A purchase of VOO would wash a loss in SPY if funds on one index were identical; BND follows what the household says."""
+    groups = household().cautious_groups
+    assert groups["SPY"] == groups["VOO"] == groups["IVV"] != groups["SCHX"] and household().groups == {}
+    own = household(same_index={"BND": indexes()["AGG"], "SPY": "another"}).cautious_groups
+    assert own["BND"] == own["AGG"] and own["SPY"] != own["VOO"]
+    assert household(law_policy={"same_index_washes": "true"}).groups == groups
 
 
 def test_a_table_with_two_funds_on_one_index_is_refused(tmp_path):
@@ -169,10 +204,10 @@ def test_every_pair_that_prices_are_here_for_keeps_the_default_limits():
     closes = {name: wide[name].to_numpy() for name in wide.columns[1:] if not wide[name].null_count()}
     returns = {name: prices[1:] / prices[:-1] - 1 for name, prices in closes.items()}
     here = [pair for pair in shipped() if {pair.fund, pair.replacement} <= returns.keys()]
-    assert len(here) >= 30
+    assert len(here) >= 40
     for pair in here:
         found = swap(returns, pair.fund, pair.replacement)
-        assert found.correlation > 0.98 and 0.9 < found.beta < 1.1 and found.tracking_error < 0.05, (pair, found)
+        assert found.correlation > 0.97 and 0.9 < found.beta < 1.1 and found.tracking_error < 0.06, (pair, found)
 
 
 def test_a_fund_that_no_pair_names_is_not_replaced_by_its_neighbour(tmp_path):
@@ -217,6 +252,12 @@ def test_the_plans_are_what_a_person_reckons():
 def test_a_small_position_may_drift_long_before_that_is_worth_a_tax():
     found = plans(D(2000), D(1000000), 0.3, D(58), D(0), D(40), 0.5, terms())
     assert found.drift_a_year == D("0.54") and found.benefit < 0
+
+
+def test_a_household_that_owes_more_than_it_has_is_weighed_too():
+    alone = plans(D(20000), D(20000), 0.3, D(0), D(0), D(0), None, terms())
+    assert plans(D(20000), D(-5000), 0.3, D(0), D(0), D(0), None, terms()) == alone
+    assert plans(D(0), D(0), 0.3, D(0), D(0), D(0), None, terms()).benefit == 0
 
 
 @given(st.integers(0, 5000), st.integers(1, 5000), st.floats(0, 0.6), st.floats(0.01, 1))
@@ -293,14 +334,32 @@ def test_at_no_gain_it_goes_back_where_the_drift_costs_more_than_the_spread(weig
 
 
 def test_a_gain_is_kept_where_the_tax_is_more_than_the_drift(weigh):
-    """The year has losses left over: a gain costs no tax, it uses up losses, worth 20 % of it in a year."""
+    """The year has losses left over: a gain costs no tax, it uses up losses that would save 29 % on $3,000 in each later year."""
     made, rows = weigh(change="UPDATE core.latest_prices SET price_usd = price_usd * 1.1")
     row = rows["taxable-picked", "AAPL"]
     assert not row["is_proposed"] and row["reason"].startswith("kept")
-    used_up = round(row["gain_usd"] * D("0.20") / D("1.05"), 2)
     assert row["tax_now_usd"] == 0
-    assert row["now_usd"] == pytest.approx(used_up + round(row["value_usd"] / 1000, 2), abs=D("0.01"))
+    used_up = row["now_usd"] - round(row["value_usd"] / 1000, 2)
+    least, most = (row["gain_usd"] * D("0.29") * each for each in (D("0.75"), 1 / D("1.05")))
+    assert least < used_up < most, "in one of the next five years, not at the long-term rate"
     assert not any("AAPL" in trade.proposal for trade in made)
+
+
+def test_at_the_closes_of_the_31st_day_one_of_five_pays_to_go_back(weigh):
+    """BBY drifts 31 % a year from HD: more than its gain would cost. What drifts 12 % to 20 % a year is kept."""
+    closes = load_sp500_dataset().loc[str(AFTER)]
+    prices = ", ".join(f"('{name}', {usd})" for name, usd in closes.items())
+    made, rows = weigh(
+        change=f"UPDATE core.latest_prices SET price_usd = p.usd::DECIMAL(18, 6) FROM (VALUES {prices}) AS p (name, usd) "
+        "WHERE security_id = p.name"
+    )
+    assert {key: row["gain_usd"] for key, row in rows.items() if row["is_proposed"]} == {
+        ("taxable-picked", "BBY"): D("1036.61")
+    }
+    assert [(trade.side, trade.security_id) for trade in made] == [("sell", "BBY"), ("buy", "HD")]
+    kept = {name: row for (account, name), row in rows.items() if account == "taxable-picked" and name != "BBY"}
+    assert kept.keys() == {"AAPL", "JPM", "PG"}
+    assert all(row["keep_usd"] < row["now_usd"] and row["tax_now_usd"] == 0 for row in kept.values())
 
 
 def test_in_a_year_of_gains_the_tax_is_the_short_term_rate_and_it_waits(weigh):

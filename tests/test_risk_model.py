@@ -152,6 +152,18 @@ def test_a_name_listed_yesterday_is_the_mean_of_its_sector():
     assert 0.7 < found.model.specific[0] ** 2 / np.mean(found.model.specific[peers] ** 2) < 1.5
 
 
+@pytest.mark.parametrize("daily", [0.0, 0.0002])
+def test_a_price_that_never_moves_is_no_history_and_stops_nobody(daily):
+    """A money market fund, a stock that is halted: a return that is always the same has no variance to divide by."""
+    returns, *_ = world(9)
+    missing, still = returns.copy(), returns.copy()
+    missing[:, 0], still[:, 0] = np.nan, daily
+    one, other = statistical(missing, *named(120)), statistical(still, *named(120))
+    assert other.borrowed == {"S000": 0}
+    assert np.array_equal(one.model.exposures, other.model.exposures)
+    assert np.array_equal(one.model.specific, other.model.specific)
+
+
 def test_a_sector_without_any_history_is_the_mean_of_all():
     returns, *_ = world(9)
     securities, sectors = named(120)
@@ -199,7 +211,6 @@ def test_specific_risk_has_a_floor_and_says_where():
         (lambda r: r[:30], "30 sessions of returns are too few"),
         (lambda r: np.where(np.arange(120) < 115, np.nan, r), "5 of 120 securities have returns in nearly all"),
         (lambda r: np.where(np.arange(120) == 7, np.inf, r), "a return is infinite"),
-        (lambda r: np.where(np.arange(120) == 7, 0.0, r), "prices that never move are not prices: S007"),
         (lambda r: r[:, :100], "do not fit"),
     ],
 )

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from small import Small
 
 from flows.day import Day, day_of
-from flows.leverage import allowed, leverage, measure_leverage
+from flows.leverage import leverage
+from flows.margin_accounts import allowed, measure_leverage
 from flows.risk_targets import target_weights
 from flows.settings import SettingsError, read_portfolio
 from transforms.law import LawMissing
-from transforms.portfolio.leverage import Holding, Limits, Margin, margin, margin_rules, max_leverage
+from transforms.portfolio.leverage import Holding, Limits, Margin, dearest_first, margin, margin_rules, max_leverage
 from transforms.portfolio.risk_parity import risk_budget_weights, risk_shares, shrunk_covariance
 from transforms.portfolio.sharpe_tilt import sharpe_tilt, shrunk_means
 from transforms.portfolio.volatility_target import ewma_volatility, exposure
@@ -146,6 +147,15 @@ def test_without_room_there_is_no_tilt():
     assert sharpe_tilt(base, np.array([0.01, 0.2]), np.diag([0.01, 0.04]), 0.0, 0.0).tolist() == base.tolist()
 
 
+@pytest.mark.parametrize("over", [1e-3, 1e-5, 1e-7, 1e-9, 1e-12, 0.0])
+def test_where_hardly_more_than_cash_is_expected_there_is_no_tilt_and_no_failure(over):
+    """The best that the limits allow is 0.625 / 0.375, expected `over` above cash."""
+    base, calm = np.array([0.5, 0.5]), np.diag([0.04, 0.01])
+    expected = np.array([0.02 + 0.375 + over, 0.02 - 0.625 + over])
+    weights = sharpe_tilt(base, expected, calm, 0.02, 0.25)
+    assert weights == pytest.approx(base if over < 1e-6 else [0.625, 0.375], abs=2e-3)
+
+
 def test_means_are_shrunk_towards_their_mean_and_never_beyond():
     returns = drawn(8, 10, sessions=500)
     found, plain = shrunk_means(returns), returns.mean(axis=0) * 252
@@ -159,6 +169,14 @@ def test_what_all_did_together_does_not_count_as_an_error_of_their_differences()
     together = np.random.default_rng(9).normal(0, 0.03, (500, 1))
     assert 0 < shrunk_means(apart).shrinkage < 0.9
     assert shrunk_means(apart + together).shrinkage == pytest.approx(shrunk_means(apart).shrinkage, rel=1e-9)
+
+
+def test_the_shrinkage_is_that_of_james_and_stein_about_a_common_mean():
+    """Five assets in turn up by 1 %: equal errors; one is ahead. (5 - 3) x s2 / S, Efron and Morris (1973)."""
+    days = np.tile(np.eye(5) - 0.2, (50, 1)) * 0.01 + np.array([0, 0, 0, 0, 0.002])
+    apart = 4 / 5 * 0.002**2
+    error = 250 * 0.01**2 * 0.8 / 249 / 250 / (5 - 1)  # the five variances of 0.01^2 x 0.16 x 250 / 249, over 4 x 250
+    assert shrunk_means(days).shrinkage == pytest.approx(2 * error / apart, rel=1e-9)
 
 
 def test_three_means_are_taken_as_one():
@@ -200,6 +218,15 @@ def test_what_stays_stands_the_fall_to_the_cent():
     assert (found.keep, found.cut_usd, found.binding) == (D("0.8"), D("40000.00"), "stress_drawdown")
     after = 160_000 * D("0.5")
     assert (after - 60_000) / after == D("0.25")
+
+
+def test_under_stress_longs_fall_and_shorts_rise():
+    """$1,000 owed at $10 a share becomes $1,500 at $15: $500 lost, and 35 % of $1,500, above $5 a share."""
+    limits = Limits(D(9), D(9), D("0.35"), D("0.5"))
+    owed = [Holding("A", D(-100), D(10))]
+    just = D(500) + D(1500) * D("0.35")
+    assert margin(owed, 1000 + just, RULES, limits).cut_usd == 0
+    assert margin(owed, 1000 + just - 1, RULES, limits).binding == "stress_drawdown"
 
 
 def test_gross_and_net_have_limits_of_their_own():
@@ -312,6 +339,15 @@ def test_a_class_that_nothing_stands_for_leaves_all_targets_as_they_are(day_afte
     assert all(row["is_fallback"] and "XLE, which stands for Energy, has no prices" in row["reason"] for row in rows)
 
 
+def test_a_method_that_finds_no_weights_leaves_all_targets_as_they_are(day_after):
+    policy = '\n[risk_targets]\nmethod = "risk_parity"\n[risk_targets.budgets]\n'
+    names = [name for name in day_after.settings().portfolio.targets if name != "Cash"]
+    policy += "\n".join(f'"{name}" = {1e-300 if name == names[0] else 1.0}' for name in names)
+    wanted, rows = targets_of(day_after, policy + "\n")
+    assert wanted == dict(day_after.settings().portfolio.targets)
+    assert all(row["is_fallback"] and "no weights carry these budgets" in row["reason"] for row in rows)
+
+
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
@@ -330,28 +366,35 @@ def test_a_policy_that_cannot_be_is_refused(house, policy, said):
 
 
 BORROWED = """
-[gates.accounts.margin]
-is_margin = true
-max_leverage = 2
 [leverage]
 max_gross = 2
 max_net = 2
+[gates]
+max_order_weight = 1.0
+[gates.accounts.margin]
+is_margin = true
+max_leverage = 2
 """
 
 
-@pytest.fixture
-def borrowed(tmp_path: Path) -> Small:
-    """$100,000 of equity, $180,000 of stock: AAA at a gain, BBB at a loss."""
-    small = Small(tmp_path, {"AAA": 120.0, "BBB": 80.0})
-    small.account("margin")
+def lent(home: Path, more: str = "", shares: str = "750") -> Small:
+    """$100,000 of equity, $180,000 of stock: AAA at a gain, BBB at a loss. Not booked yet."""
+    small = Small(home, {"AAA": 120.0, "BBB": 80.0})
+    small.account("margin", more=more)
     small.portfolio += BORROWED
     small.says(
         "margin",
         "M-0,2024-01-02,deposit,,,,,,100000,",
         "M-1,2024-01-03,trade,buy,AAA,1000,100,0,-100000,",
-        "M-2,2024-01-03,trade,buy,BBB,750,106.67,0,-80002.50,",
+        f"M-2,2024-01-03,trade,buy,BBB,{shares},106.67,0,-80002.50,",
     )
-    small.holds("margin", date(2024, 6, 3), AAA="1000", BBB="750", usd="-80002.50")
+    small.holds("margin", date(2024, 6, 3), AAA="1000", BBB=shares, usd="-80002.50")
+    return small
+
+
+@pytest.fixture
+def borrowed(tmp_path: Path) -> Small:
+    small = lent(tmp_path)
     small.run(date(2024, 6, 3))
     return small
 
@@ -377,10 +420,176 @@ def test_a_margin_account_is_cut_before_a_call_and_its_losses_go_first(borrowed)
     assert cut <= sale.quantity * 80 < cut + 1 and sale.loss_usd > 0 and "its tax is -$" in sale.reason
 
 
-def test_without_a_margin_account_nothing_may_be_borrowed(borrowed, house):
-    assert allowed(day_in(borrowed))[0] == pytest.approx(1 / 0.675)
-    most, why = allowed(day_of(house.settings(), DAY, datetime(2022, 10, 15)))
+def test_without_a_margin_account_nothing_may_be_borrowed(borrowed, day_after):
+    with writer(borrowed.folder / "warehouse.duckdb") as warehouse:
+        assert allowed(warehouse, day_in(borrowed))[0] == pytest.approx(1 / 0.675)
+    with writer(day_after.folder / "warehouse.duckdb") as warehouse:
+        most, why = allowed(warehouse, day_of(day_after.settings(), DAY, datetime(2022, 10, 15)))
     assert most == 1 and "is_margin" in why
+
+
+def test_an_account_borrows_on_its_own_equity_and_within_its_own_gate(tmp_path):
+    """$99,997.50 of equity here, $300,000 in accounts that do not borrow: an IRA is one even with is_margin."""
+    small = lent(tmp_path)
+    for name, kind in (("cash", "taxable"), ("ira", "traditional_ira")):
+        small.account(name, type=kind, owner="self")
+        small.says(name, f"{name}-0,2024-01-02,deposit,,,,,,150000,")
+        small.holds(name, date(2024, 6, 3), usd="150000")
+    small.portfolio += "[gates.accounts.ira]\nis_margin = true\nmax_leverage = 2\n"
+    small.run(date(2024, 6, 3))
+    with writer(small.folder / "warehouse.duckdb") as warehouse:
+        most = allowed(warehouse, day_in(small))[0]
+        small.portfolio = small.portfolio.replace(
+            "is_margin = true\nmax_leverage = 2\n", "is_margin = true\nmax_leverage = 1.2\n", 1
+        )
+        gated = allowed(warehouse, day_in(small))[0]
+    equity = 99_997.5
+    assert most == pytest.approx(1 + (1 / 0.675 - 1) * equity / (equity + 300_000))
+    assert gated == pytest.approx(1 + 0.2 * equity / (equity + 300_000))
+
+
+def test_a_cut_is_made_in_orders_that_the_gates_let_pass_and_says_what_is_left(borrowed):
+    borrowed.portfolio = borrowed.portfolio.replace("max_order_weight = 1.0", "max_order_weight = 0.1")
+    day = day_in(borrowed)
+    with writer(borrowed.folder / "warehouse.duckdb") as warehouse:
+        made = list(leverage(warehouse, day))
+        left = warehouse.rows("FROM core.left_alone").to_dicts()
+    equity = D("99997.50")
+    assert [sale.security_id for sale in made] == ["BBB", "AAA"]
+    assert all(equity * D("0.0999") < sale.quantity * sale.price_usd <= equity / 10 for sale in made)
+    cut = D(180_000) - equity / (D("0.5") + D("0.35") * D("0.5"))
+    [rest] = left
+    assert rest["value_usd"] == pytest.approx(cut - 2 * equity / 10, abs=1) and rest["method"] == "leverage"
+    assert "more must be sold: an order is at most $9,999.75 (gates max_order_weight)" in rest["reason"]
+
+
+@pytest.mark.parametrize(("relief", "lots"), [("on_order", "M-3:"), ("fifo_only", "")])
+def test_the_lots_with_the_least_tax_are_sold_where_the_broker_takes_them(tmp_path, relief, lots):
+    """AAA at 120: bought at 100 two years ago, and at 119."""
+    small = Small(tmp_path, {"AAA": 120.0})
+    small.account("margin", more=f'relief = "{relief}"')
+    small.portfolio += BORROWED
+    small.says(
+        "margin",
+        "M-0,2022-01-03,deposit,,,,,,100000,",
+        "M-1,2022-01-04,trade,buy,AAA,1000,100,0,-100000,",
+        "M-3,2022-02-01,trade,buy,AAA,500,119,0,-59500,",
+    )
+    small.holds("margin", date(2024, 6, 3), AAA="1500", usd="-59500")
+    small.portfolio = small.portfolio.replace("max_net = 2", "max_net = 2\nmax_gross = 1.4").replace(
+        "max_gross = 2\n", ""
+    )
+    small.run(date(2024, 6, 3))
+    with writer(small.folder / "warehouse.duckdb") as warehouse:
+        [sale] = leverage(warehouse, day_in(small))
+    assert sale.lots == (f"{lots}{sale.quantity.normalize():f}" if lots else "")
+    gain = sale.quantity * (1 if lots else 20)
+    assert f"its tax is ${gain * D('0.20'):,.2f}" in sale.reason  # 15 % and 5 % of the state
+
+
+def test_a_price_that_is_missing_sells_nothing(borrowed):
+    """Without the price of AAA the account looks as if $60,000 of equity were gone."""
+    day = day_in(borrowed)
+    with writer(borrowed.folder / "warehouse.duckdb") as warehouse:
+        warehouse.run("DELETE FROM core.latest_prices WHERE security_id = 'AAA'")
+        assert list(leverage(warehouse, day)) == []
+        [left] = warehouse.rows("FROM core.left_alone").to_dicts()
+        measure_leverage(warehouse, day)
+        assert warehouse.value("SELECT reason FROM core.leverage").endswith("counted as nothing: AAA")
+    assert left["reason"] == "nothing is traded: without a price, or an option, and counted as nothing: AAA"
+
+
+def test_what_may_not_be_sold_is_left_alone_and_the_next_one_goes(borrowed):
+    borrowed.portfolio = borrowed.portfolio.replace("[gates]\n", '[gates]\ndo_not_trade = ["BBB"]\n')
+    day = day_in(borrowed)
+    with writer(borrowed.folder / "warehouse.duckdb") as warehouse:
+        assert [sale.security_id for sale in leverage(warehouse, day)] == ["AAA"]
+        [left] = warehouse.rows("FROM core.left_alone").to_dicts()
+        assert left["reason"] == "BBB: is on the do-not-trade list"
+        warehouse.run("UPDATE core.latest_prices SET sessions_old = 9 WHERE security_id = 'AAA'")
+        assert list(leverage(warehouse, day)) == []
+        reasons = warehouse.rows("FROM core.left_alone")["reason"].to_list()
+    assert "AAA: has no price" in reasons and any("more must be sold" in reason for reason in reasons)
+
+
+def test_whole_shares_alone_are_sold_where_no_others_are(tmp_path):
+    small = lent(tmp_path, more='shares = "whole"', shares="750.5")
+    small.portfolio = small.portfolio.replace("max_net = 2", "max_net = 2\nstress_drawdown = 0.9")  # all of BBB must go
+    small.run(date(2024, 6, 3))
+    with writer(small.folder / "warehouse.duckdb") as warehouse:
+        made = list(leverage(warehouse, day_in(small)))
+    assert [(sale.security_id, sale.quantity % 1) for sale in made] == [("BBB", 0), ("AAA", 0)]
+    assert made[0].quantity == 750
+
+
+def test_what_is_owed_is_bought_back_in_proportion(tmp_path):
+    """$150,000 held and $60,000 owed on $100,000 of equity, cut to what stands a fall by half."""
+    small = Small(tmp_path, {"AAA": 100.0, "OWED": 60.0})
+    small.account("margin")
+    small.portfolio += BORROWED + "may_short = true\n"
+    small.says(
+        "margin",
+        "M-0,2024-01-02,deposit,,,,,,100000,",
+        "M-1,2024-01-03,trade,buy,AAA,1500,100,0,-150000,",
+        "M-2,2024-01-03,short_open,sell,OWED,1000,60,0,60000,",
+    )
+    small.holds("margin", date(2024, 6, 3), AAA="1500", OWED="-1000", usd="10000")
+    small.run(date(2024, 6, 3))
+    decided = small.ask("SELECT side, security_id FROM ledger.batch_lines WHERE method = 'leverage' ORDER BY ALL")
+    assert decided == [("buy", "OWED"), ("sell", "AAA")], "the day's decision has both halves"
+    day = day_in(small)
+    with writer(small.folder / "warehouse.duckdb") as warehouse:
+        measure_leverage(warehouse, day)
+        [row] = warehouse.rows("FROM core.leverage").to_dicts()
+        made = {trade.side: trade for trade in leverage(warehouse, day)}
+    asked_usd = D(210_000) * D("0.5") + D(75_000) * D("0.35") + D(90_000) * D("0.35")
+    keep = 100_000 / asked_usd
+    assert (row["long_usd"], row["short_usd"], row["equity_usd"]) == (150_000, 60_000, 100_000)
+    assert made["sell"].quantity == pytest.approx(1500 * (1 - keep), abs=D("0.001"))
+    assert (made["buy"].security_id, made["buy"].quantity) == ("OWED", pytest.approx(1000 * (1 - keep), abs=D("0.001")))
+    left = [
+        Holding("AAA", 1500 - made["sell"].quantity, D(100)), Holding("OWED", made["buy"].quantity - 1000, D(60)),
+    ]  # fmt: skip
+    cash = D(10_000) + made["sell"].quantity * 100 - made["buy"].quantity * 60
+    assert margin(left, cash, RULES, Limits(D(2), D(2), D("0.35"), D("0.5"))).cut_usd == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.integers(1, 60)), min_size=1, max_size=5),
+    st.integers(10_000, 60_000),
+    st.sampled_from(["0.2", "0.5"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_buying_back_the_dearest_first_does_what_cutting_all_in_proportion_does(owed, equity, drop):
+    holdings = [Holding(str(i), D(-count), D(price)) for i, (count, price) in enumerate(owed)]
+    short = -sum((one.value_usd for one in holdings), D(0))
+    limits = Limits(D(3), D(3), D("0.3"), D(drop))
+    found = margin(holdings, equity + short, RULES, limits)
+    left, after = short * (1 - found.keep), []
+    for one in dearest_first(holdings, RULES, limits):
+        back = min(-one.quantity, left / one.price_usd)
+        left -= back * one.price_usd
+        after.append(one._replace(quantity=one.quantity + back))
+    still = [one for one in after if one.quantity]
+    again = margin(still, equity - sum((one.value_usd for one in still), D(0)), RULES, limits)
+    assert again.equity_usd == pytest.approx(equity) and again.cut_usd <= D("0.01")
+
+
+def test_what_is_said_of_an_account_is_true_at_the_ends(tmp_path):
+    small = Small(tmp_path, {"AAA": 100.0})
+    small.account("margin")
+    small.portfolio += BORROWED
+    small.says("margin", "M-0,2024-01-02,deposit,,,,,,100000,", "M-1,2024-01-03,trade,buy,AAA,500,100,0,-50000,")
+    small.holds("margin", date(2024, 6, 3), AAA="500", usd="50000")
+    small.account("empty")
+    small.says("empty", "E-0,2024-01-02,fee,,,,,,-500,")
+    small.holds("empty", date(2024, 6, 3), usd="-500")
+    small.run(date(2024, 6, 3))
+    with writer(small.folder / "warehouse.duckdb") as warehouse:
+        measure_leverage(warehouse, day_in(small))
+        said = dict(warehouse.rows("SELECT account_id, reason FROM core.leverage").iter_rows())
+    assert "no fall brings a margin call: within the limits" in said["margin"]
+    assert said["empty"] == "it owes $500.00 and holds nothing"
 
 
 def test_an_account_within_the_limits_sells_nothing(borrowed):

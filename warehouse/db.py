@@ -20,6 +20,7 @@ import polars as pl
 from warehouse.build import build
 
 READABLE_BY = "v1.5.0"  # the file format that today's command-line client reads too
+CONFIG = {"storage_compatibility_version": READABLE_BY}
 BACKUPS = 5
 PUBLISHED = {"published_at": "when it was made, UTC", "as_of": "the day it is of", "run_id": "the run that made it"}
 QueryError = duckdb.Error
@@ -129,12 +130,29 @@ def writer(path: Path, wait: float = 0) -> Iterator[Warehouse]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         _lock(lock, path, wait)
-        with duckdb.connect(str(path), config={"storage_compatibility_version": READABLE_BY}) as connection:
+        _make(path)
+        with duckdb.connect(str(path), config=CONFIG) as connection:
             if connection.sql("SELECT current_database()").fetchall() != [("warehouse",)]:
                 raise ValueError(f"a warehouse's file is called warehouse.duckdb, not {path.name}")
             connection.execute("SET TimeZone = 'America/New_York'")
             build(connection)
             yield Warehouse(connection, path)
+
+
+def _make(path: Path) -> None:
+    """Make an empty warehouse where there is none, elsewhere and moved to its place whole.
+
+    A disk that is full, or a process that is killed, would else leave a file that no later run can open.
+    """
+    if path.exists() and path.stat().st_size:
+        return
+    folder = path.parent / "making"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    with duckdb.connect(str(folder / path.name), config=CONFIG):
+        pass
+    os.replace(folder / path.name, path)
+    folder.rmdir()
 
 
 def _lock(lock: IO[str], path: Path, wait: float) -> None:

@@ -1,7 +1,7 @@
--- What the newest rebalance would have sold or brought back and left alone, and why.
+-- What the newest rebalance, or cut of a margin account, would have sold or brought back and left alone, money that it could not raise, and why.
 -- Grain: method, account_id, asset_class, security_id, reason
--- method       who looked: bands, cash_flow or index
--- account_id   account; empty: the household
+-- method       who looked: bands, cash_flow, index or leverage
+-- account_id   account; empty: the household, or every account that follows the index
 -- asset_class  class of the targets
 -- security_id  security; empty: the whole class
 -- value_usd    what was left alone, USD

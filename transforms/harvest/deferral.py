@@ -43,41 +43,46 @@ def deferral(cost_usd: Decimal, value_usd: Decimal, rate: Decimal, growth_rate: 
     return Deferral(loss, deferred, growth, deferred, growth / value_usd)
 
 
-def kept(saved: float, owed_back: float, growth: float, growth_tax: float, years: float) -> float:
-    """What is kept of a tax saved now and owed back later, in dollars of today.
+def kept(
+    saved: float, owed_back: float, growth: float, growth_tax: float, years: float, saved_after: float = 0
+) -> float:
+    """What is kept of a tax saved now, or after some years, and owed back after `years`, in dollars of today.
 
     Units    USD, USD, then fractions: a year's growth, and the tax on what grew.
 
-    The saved tax grows, what grew is taxed, and what is owed is paid from it. The same 900 at 8 % for a year, the growth
-    taxed at 15 %: 61.20 in a year, 56.67 today. Saved at 29 % and owed at 15 %, 840 of the difference stays besides:
+    The saved tax grows from when it is saved, what grew is taxed, and what is owed is paid from it. The same 900 at 8 % for
+    a year, the growth taxed at 15 %: 61.20 in a year, 56.67 today. Saved at 29 % and owed at 15 %, 840 of the difference
+    stays besides; saved only when it is owed, nothing is kept:
 
-    >>> round(kept(900, 900, 0.08, 0.15, 1), 2), round(kept(1740, 900, 0.08, 0.15, 1), 2)
-    (56.67, 887.33)
+    >>> round(kept(900, 900, 0.08, 0.15, 1), 2), round(kept(1740, 900, 0.08, 0.15, 1), 2), kept(900, 900, 0.08, 0.15, 1, 1)
+    (56.67, 887.33, 0.0)
     """
-    grown = (1 + growth) ** years
-    return saved - saved * growth_tax * (1 - 1 / grown) - owed_back / grown
+    then, end = (1 + growth) ** -saved_after, (1 + growth) ** -years
+    return saved * (then - growth_tax * (then - end)) - owed_back * end
 
 
 def carried_saving(
-    before: Decimal, after: Decimal, rates: Rates, later_rate: float, growth: float, years: int
+    before: Decimal, after: Decimal, rates: Rates, later_rate: float, growth: float, years: int, away: int = 0
 ) -> float:
-    """What the loss that a year cannot use saves in later ones, in dollars of today.
+    """What is kept of what a loss that its year cannot use saves in later ones, in dollars of today.
 
     Law      26 USC 1211(b), 1212(b): so much a year against other income, the rest is carried on.
-    Units    `before` and `after`: what is carried without this loss and with it, USD, positive.
+    Units    `before` and `after`: what is carried without this loss and with it, USD, positive; its year is `away` years on.
     Omits    gains of later years that use it sooner, other than the one that is owed back after `years`.
 
-    Carried: 4,000 at 3,000 a year, 24 %; at no growth it is all of 960, and after a queue of 30,000 only ten years from now:
+    Carried: 4,000 at 3,000 a year, 24 %; at no growth it is all of 960, and after a queue of 30,000 it meets only the gain that is
+    given back ten years from now, at 15 %:
 
     >>> rates = Rates(Decimal(0), Decimal(0), Decimal("0.24"), Decimal(3000))
     >>> carried_saving(Decimal(0), Decimal(4000), rates, 0.15, 0.0, 10)
     960.0
-    >>> round(carried_saving(Decimal(30000), Decimal(34000), rates, 0.15, 0.05, 10), 2)
-    368.35
+    >>> round(carried_saving(Decimal(30000), Decimal(34000), rates, 0.15, 0.05, 10), 2), round(600 / 1.05**10, 2)
+    (368.35, 368.35)
     """
-    saved, limit = 0.0, rates.loss_limit_usd
-    for year in range(1, years + 1):
-        first, last = (min(max(at, limit * (year - 1)), limit * year) for at in (before, after))
-        saved += float(last - first) * float(rates.ordinary) / (1 + growth) ** year
-    rest = max(after, limit * years) - max(before, limit * years)
-    return saved + float(rest) * later_rate / (1 + growth) ** years
+    found, limit = 0.0, rates.loss_limit_usd
+    for year in range(away + 1, years + 1):
+        used = limit * (year - away - 1), limit * (year - away)
+        first, last = (min(max(at, used[0]), used[1]) for at in (before, after))
+        found += kept(float(last - first) * float(rates.ordinary), 0, growth, later_rate, years, year)
+    end = limit * max(0, years - away)
+    return found + kept(float(max(after, end) - max(before, end)) * later_rate, 0, growth, later_rate, years, years)

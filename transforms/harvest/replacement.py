@@ -56,7 +56,7 @@ def replacements(
     Order    stocks by tracking error, the smallest first; a fund's by the table of pairs.
     Rows     correlation of at least `min_correlation` and at most `max_correlation`, beta to the sold security within
              `beta_range`, neither loading further off than `max_loading_gap`; of a fund (every name in `pairs`) only
-             what the table names, where correlation and beta keep their limits.
+             what the table names, where correlation and beta keep their limits; of a stock whose sector nobody says none.
 
     >>> r = {"A": np.array([0.01, -0.02, 0.01]), "B": np.array([0.02, -0.03, 0.01]), "C": np.array([0.01, -0.02, 0.01])}
     >>> sector = {"A": "Energy", "B": "Energy", "C": "Staples"}
@@ -76,9 +76,10 @@ def replacements(
         if name in listed
     }
     stocks = [name for name in returns if name not in funds]
-    sectors: dict[str | None, list[str]] = defaultdict(list)
+    sectors: dict[str, list[str]] = defaultdict(list)
     for name in stocks:
-        sectors[asset_class.get(name)].append(name)
+        if name in asset_class:
+            sectors[asset_class[name]].append(name)
     market = np.mean([returns[name] for name in stocks], axis=0) if stocks else np.zeros(0)
     for names in sectors.values():
         if len(names) > 1:

@@ -61,7 +61,6 @@ def plans(
 
     Units    USD, signed: a tax below zero saves; `tax_later_usd` is the tax on today's gain at the long-term rate,
              `used_up_usd` what the losses would have saved later that the gain uses up.
-    Errors   ValueError for a household worth nothing.
 
     $10,000, a tenth of the household, drifts by 20 % a year: 3 / 2 x 0.1 x 0.04 x 10,000 = $60 a year. Its short-term gain of
     $1,000 costs $290 now, $200 in half a year, or $200 in ten years: it waits.
@@ -72,9 +71,9 @@ def plans(
     >>> [str(cost) for cost in found], str(found.benefit)
     (['300.00', '240.00', '800.00', '60.00'], '-60.00')
     """
-    if household_usd <= 0:
-        raise ValueError("a household worth nothing has no part that drifts")
-    weight = float(value_usd / household_usd)
+    weight = float(
+        value_usd / max(household_usd, value_usd, CENT)
+    )  # what is owed elsewhere makes no part more than all
     drift = 0.5 * terms.risk_aversion * weight * tracking_error**2 * float(value_usd)
     spread = 2 * terms.spread_rate * value_usd
 

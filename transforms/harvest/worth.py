@@ -13,7 +13,7 @@ Omits    looking again on every day of the wait instead of once at its end; taxe
 nobody planned. What a limit lets be washed counts as if it were not.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Literal, NamedTuple
@@ -139,12 +139,15 @@ def is_worth_a_look(
     lots = list(slices)
     if lots[0].security_id not in economics.volatility:
         return False
-    shares = sum((lot.quantity for lot in lots), Decimal(0))
-    by_term = {name: sum((lot.quantity for lot in lots if is_so(lot)), Decimal(0)) / shares for name, is_so in (
-        ("long", lambda lot: on >= lot.long_term_from),
-        ("turning", lambda lot: on < lot.long_term_from <= on + timedelta(days=economics.outlook.wait_days)),
-    )}  # fmt: skip
-    long, turning = loss * by_term["long"], loss * by_term["turning"]
+    price = value / sum((lot.quantity for lot in lots), Decimal(0))
+    soon = on + timedelta(days=economics.outlook.wait_days)
+
+    def part(is_so: Callable[[OpenLot], bool]) -> Decimal:
+        found = sum((lot.basis_usd - lot.quantity * price for lot in lots if is_so(lot)), Decimal(0))
+        return min(max(found, Decimal(0)), loss)
+
+    long = part(lambda lot: on >= lot.long_term_from)
+    turning = min(part(lambda lot: on < lot.long_term_from <= soon), loss - long)
     found = worth(Loss(lots[0].security_id, value, loss - long, long, turning), year, on, economics)
     return found.now_usd > 0 and found.ahead_usd > 0
 
@@ -175,6 +178,8 @@ def verdicts(found: Iterable[Candidate], year: Year, on: date, economics: Econom
 def _by_benefit(one: Candidate, year: Year, on: date, economics: Economics) -> Verdict:
     if one.security_id not in economics.volatility:
         return Verdict("nothing tells how it moves: too few prices to weigh its loss", "", Decimal(0))
+    if one.value_usd <= 0:
+        return Verdict("it is worth less than a cent: there is nothing to sell it for", "", Decimal(0))
     turning = one.turning_usd(on + timedelta(days=economics.outlook.wait_days))
     loss = Loss(one.security_id, one.value_usd, one.short_loss_usd, one.long_loss_usd, turning)
     found = worth(loss, year, on, economics)
@@ -215,22 +220,19 @@ def _cost(loss: Loss, economics: Economics) -> float:
     return value * (2 * outlook.cost_rate + risk)
 
 
-def _kept(short: Decimal, long: Decimal, year: Year, outlook: Outlook, years_away: int) -> float:
-    """What a loss keeps: saved in its year and in later ones, and given back at the horizon."""
+def _kept(short: Decimal, long: Decimal, year: Year, outlook: Outlook, away: int) -> float:
+    """What a loss taken in a year keeps: saved in it and in later ones, and given back at the horizon."""
     rates = year.rates
     before = year.short_usd, year.long_usd
     after = year.short_usd - short, year.long_usd - long
     later_rate = float(rates.long if outlook.later_rate is None else outlook.later_rate)
     growth, years = outlook.growth_rate, outlook.horizon_years
     saved = float(tax_on(*before, rates) - tax_on(*after, rates))
-    saved += carried_saving(unused(*before, rates), unused(*after, rates), rates, later_rate, growth, years)
-    saved /= (1 + growth) ** years_away
     owed = float(short + long) * later_rate * (1 - outlook.never_taxed)
-    return kept(saved, owed, growth, later_rate, years)
+    carried = carried_saving(unused(*before, rates), unused(*after, rates), rates, later_rate, growth, years, away)
+    return kept(saved, owed, growth, later_rate, years, away) + carried
 
 
 def _next(year: Year) -> Year:
-    """Next year as it is known today: what this one cannot use is carried into it, and nothing else."""
-    left = unused(year.short_usd, year.long_usd, year.rates)
-    short = min(left, max(Decimal(0), -year.short_usd))
-    return Year(year.rates, -short, short - left)
+    """Next year as it is known today: what this one cannot use, and no gains, so that its terms do not matter."""
+    return Year(year.rates, -unused(year.short_usd, year.long_usd, year.rates), Decimal(0))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from transforms.index.problem import Problem
+from transforms.index.problem import NotMeant, Problem
 
 
 class Rows(NamedTuple):
@@ -46,9 +46,16 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class TrackingErrorCap(Constraint):
-    """Predicted tracking error, a fraction a year, is never above it."""
+    """Predicted tracking error, a fraction a year, is never above it.
+
+    Errors   NotMeant for a cap that is not above zero.
+    """
 
     max_rate: float
+
+    def __post_init__(self) -> None:
+        if not self.max_rate > 0:
+            raise NotMeant(f"a cap on tracking error of {self.max_rate:.2%}: it must be above zero")
 
 
 @dataclass(frozen=True, slots=True)

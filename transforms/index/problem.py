@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 BPS = 10_000.0
 
 
+class NotMeant(ValueError):
+    """A problem that cannot be meant: what of it."""
+
+
 def later_rate(long_rate: float, years: float, discount_rate: float, taxed: float = 1.0) -> float:
     """What a rate on a gain that is not realised now is worth today: later, discounted, and only if it is ever taxed.
 
@@ -89,7 +93,8 @@ class Problem:
     Shape    prices_usd, target (securities,). What is missing from the targets to 1 is cash.
     Units    `risk_aversion`: USD a USD held and unit of variance; at 10 a tracking error of 1 % costs 10 bps once.
              `threshold_bps` of the portfolio: what a plan must be better than a simpler one. `step` in nano-shares.
-    Errors   ValueError for what cannot be meant: a price that is none, a lot of nothing, rates that run the wrong way.
+             An order of less than `least_order_usd` is dropped in rounding, but for one that closes a position.
+    Errors   NotMeant: a price that is none, a lot of nothing, rates that run the wrong way, an account without value.
     """
 
     securities: tuple[str, ...]
@@ -105,11 +110,12 @@ class Problem:
     constraints: Mapping[str, "Constraint"] = field(default_factory=dict)
     cash_floor_usd: Decimal = Decimal(0)
     step: int = NANO
+    least_order_usd: Decimal = Decimal(1)  # what a broker takes a part of a share for
 
     def __post_init__(self) -> None:
         for said, is_wrong in self._faults():
             if is_wrong:
-                raise ValueError(said)
+                raise NotMeant(said)
 
     def _faults(self) -> list[tuple[str, bool]]:
         """Looked at in this order; what comes later may rely on what came before."""
@@ -143,9 +149,11 @@ class Problem:
              or not np.all(np.isfinite(self.risk.exposures)) or not min(self.risk_aversion, self.threshold_bps) >= 0),
             ("a volume is not above zero", not np.all(costs.volume_usd > 0)),
             ("a market impact needs a volume", not np.all(np.isfinite(costs.volume_usd) | (costs.impact_bps == 0))),
-            ("the short-term rate is below the long-term or the ordinary one", rates.short < max(rates.long, rates.ordinary)),
+            ("the short-term rate is below the ordinary one, or a rate is negative",
+             rates.short < rates.ordinary or min(rates[:3]) < 0),
             ("a loss carried over is worth more than one used now", not 0 <= self.taxes.carried_rate <= rates.ordinary),
             ("quantities need a step of at least one nano-share", self.step < 1),
+            ("the least order is negative", not self.least_order_usd >= 0),
             ("the account has no value", not self.value_usd > 0),
         ]  # fmt: skip
 

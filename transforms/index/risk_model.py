@@ -16,7 +16,8 @@ correlations (`statistical`), or sectors and styles, whose returns are regressed
   whose risk was underestimated most. It never lies below `specific_floor`.
 * A name with a part of the history is neither dropped nor invented. Its exposures are its sector's, moved towards its own by
   as much as its sessions tell (a ridge regression on the factors, with the same prior); one listed yesterday is the mean of
-  its sector. `borrowed` names them.
+  its sector; so is one whose price never moved, which is no price but a number (a money market fund, a halted stock).
+  `borrowed` names them.
 * Recent sessions count more, because volatility comes in spells: `half_life`.
 """
 
@@ -30,6 +31,7 @@ SESSIONS_A_YEAR = 252
 LEAST_SESSIONS, LEAST_SECURITIES = 60, 10
 LOOKS = 2  # at the eigenvalues
 NEARLY_ALL = 0.95  # of the sessions: a day's halt is no missing history
+STILL = 1e-9  # returns that are nowhere further apart than this are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,14 @@ class RiskModel:
         """
         common, own = self.exposures.T @ active_weights, self.specific * active_weights
         return float(np.sqrt(common @ common + own @ own))
+
+    def only(self, places: np.ndarray) -> "RiskModel":
+        """The same of some of the securities, in their order.
+
+        Shape    places (some,), where they stand.
+        """
+        names = tuple(self.securities[at] for at in places.tolist())
+        return RiskModel(names, self.exposures[places], self.specific[places])
 
 
 class Estimate(NamedTuple):
@@ -86,9 +96,6 @@ def statistical(
     means = share @ moves[:, whole] / (share @ had[:, whole])
     kept = np.where(had[:, whole], moves[:, whole] - means, 0.0)
     variance = share @ kept**2 / (share @ had[:, whole])
-    if not (variance > 0).all():
-        still = [name for name, moved in zip(np.array(securities)[whole], variance, strict=True) if not moved > 0]
-        raise ValueError(f"prices that never move are not prices: {', '.join(still)}")
     standard = np.sqrt(share)[:, None] * kept / np.sqrt(variance)
     values, left, right = _components(standard)
     count = factor_count(standard, share)
@@ -262,6 +269,8 @@ def _checked(returns: np.ndarray, securities: Sequence[str], sectors: Sequence[s
     if len(returns) < LEAST_SESSIONS:
         raise ValueError(f"{len(returns)} sessions of returns are too few for a risk model: {LEAST_SESSIONS} at least")
     had = ~np.isnan(returns)
+    apart = np.where(had, returns, -np.inf).max(axis=0) - np.where(had, returns, np.inf).min(axis=0)
+    had &= apart > STILL
     whole = had.mean(axis=0) >= NEARLY_ALL
     if whole.sum() < LEAST_SECURITIES:
         raise ValueError(

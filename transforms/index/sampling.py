@@ -1,4 +1,4 @@
-"""An index in fewer names, and in shares.
+"""An index in fewer names.
 
 The problem. A small account cannot hold five hundred names: the smallest would be cents. Which hundred, and with which weights?
 
@@ -8,8 +8,7 @@ sector's weight (`stratified`) needs no risk model; it is what the other is meas
 `python -m bench index` measures both on real prices: docs/direct-indexing.md has the figures.
 """
 
-from collections.abc import Mapping, Sequence
-from decimal import ROUND_FLOOR, Decimal
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -66,35 +65,6 @@ def stratified(weights: np.ndarray, sectors: Sequence[str], count: int) -> np.nd
         kept = within[np.argsort(-weights[within], kind="stable")[:seat]]
         made[kept] = weights[kept] / weights[kept].sum() * weights[within].sum()
     return made
-
-
-def in_shares(
-    weights: Mapping[str, float], prices: Mapping[str, Decimal], value_usd: Decimal, step: Decimal
-) -> tuple[dict[str, Decimal], Decimal]:
-    """Shares in whole steps that come nearest to the weights and cost no more than there is, and the dollars left.
-
-    Units    step in shares: 1 for whole shares, 0.000001 where fractions are taken.
-    Order    what rounding down leaves goes to the largest shortfall in dollars first, while a step of it can be paid.
-    Errors   ValueError where a name has no price.
-
-    >>> in_shares({"A": 0.5, "B": 0.5}, {"A": Decimal(30), "B": Decimal(40)}, Decimal(100), Decimal(1))
-    ({'A': Decimal('2'), 'B': Decimal('1')}, Decimal('0'))
-    """
-    if missing := sorted(symbol for symbol in weights if prices.get(symbol, Decimal(0)) <= 0):
-        raise ValueError(f"no price for {', '.join(missing)}: it cannot be bought")
-    goal = {symbol: value_usd * Decimal(repr(float(weight))) for symbol, weight in weights.items()}
-    held = {
-        symbol: (amount / prices[symbol] / step).quantize(Decimal(1), ROUND_FLOOR) * step
-        for symbol, amount in goal.items()
-    }
-    left = value_usd - sum((held[symbol] * prices[symbol] for symbol in held), Decimal(0))
-    short = {symbol: goal[symbol] - held[symbol] * prices[symbol] for symbol in held}
-    for symbol in sorted(short, key=lambda name: (-short[name], name)):
-        cost = step * prices[symbol]
-        if cost <= left and 2 * short[symbol] >= cost:
-            held[symbol] += step
-            left -= cost
-    return held, left
 
 
 def _fitted(weights: np.ndarray, model: RiskModel, here: np.ndarray) -> np.ndarray:

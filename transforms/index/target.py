@@ -37,7 +37,8 @@ def target(
     """The weights that a household wants, and how far they are from the index by themselves.
 
     Shape    prices (sessions, the model's securities), adjusted, newest last; NaN where there is none.
-    Rows     a constituent that the model does not have must be excluded; its weight counts as spread.
+    Rows     the model has every constituent, one without prices by what its sector is like: left out, it counts in the
+             tracking error all the same.
     Errors   UniverseError, TiltError; ValueError for a sample of no name.
     """
     made = universe(names, exclusions)
@@ -56,8 +57,8 @@ def target(
     wanted = np.array([made.wanted[one.symbol] for one in kept])
     weights, benchmark = np.zeros(len(place)), np.zeros(len(place))
     weights[columns] = tilted(wanted, scored, tilts, sectors, sector_neutral=sector_neutral)
-    for name in made.benchmark.keys() & place.keys():
-        benchmark[place[name]] = made.benchmark[name]
+    for name, weight in made.benchmark.items():
+        benchmark[place[name]] = weight
     if count is not None:
         weights = sampled(weights, model, count)
     return Target(weights, model.tracking_error(weights - benchmark), made.excluded, made.not_found)

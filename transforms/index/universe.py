@@ -6,7 +6,8 @@ goes must go somewhere, and where decides how far the rest drifts from the index
 The choice. What is left out is spread over the rest of its sector, pro rata: names of one sector move together, so the sector's
 weight is kept with the names that are nearest. A sector that goes altogether is spread over everything else, pro rata.
 A sector or industry that no constituent has is an error, because a misspelled exclusion would buy what the household refuses;
-a ticker that is not in the index is told, not refused, because indices change and exclusions stay.
+a ticker that is not in the index is told, not refused, because indices change and exclusions stay. Tickers are the same in
+small letters and in capitals.
 """
 
 from collections.abc import Iterable, Mapping
@@ -117,6 +118,7 @@ def universe(names: Iterable[Constituent], exclusions: Exclusions) -> Universe:
     ({'CVX': 0.4, 'KO': 0.6}, 'own employer')
     """
     listed = list(names)
+    exclusions = exclusions._replace(symbols=_tickers(exclusions.symbols), employer=_tickers(exclusions.employer))
     for what, asked, known in (
         ("sector", exclusions.sectors, {one.sector for one in listed}),
         ("industry", exclusions.industries, {one.industry for one in listed if one.industry}),
@@ -135,6 +137,11 @@ def universe(names: Iterable[Constituent], exclusions: Exclusions) -> Universe:
     symbols = {one.symbol for one in listed}
     missing = tuple(sorted((exclusions.symbols | exclusions.employer) - symbols))
     return Universe({one.symbol: one.weight for one in listed}, wanted, excluded, missing)
+
+
+def _tickers(symbols: Iterable[str]) -> frozenset[str]:
+    """As `constituents` has them."""
+    return frozenset(symbol.strip().upper() for symbol in symbols)
 
 
 def _reason(one: Constituent, exclusions: Exclusions) -> str:

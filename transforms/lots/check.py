@@ -19,7 +19,7 @@ from typing import NamedTuple
 from transforms.exact import shares_text, usd_text
 from transforms.harvest.benefit import Rates, tax_on
 from transforms.lots.book import book
-from transforms.lots.groups import families, united
+from transforms.lots.groups import families, securities_of, united
 from transforms.lots.relief import trade_order
 from transforms.lots.rules import Rules
 from transforms.model import RULES, Action, Books, Event, Exercise, Trade
@@ -155,8 +155,9 @@ def effects(
     by_id = {event.trade_id: event for event in near}
     found = matches_of(books, by_id, asked, state)
     doubtful: list[Match] = []
-    if wide != same:
-        groups = united(near, same)
+    named = {security for event in near for security in securities_of(event)}
+    if len({(same.get(s, s), wide.get(s, s)) for s in named}) > len({wide.get(s, s) for s in named}):
+        groups = united(near, same)  # some of them would be one security
         doubtful = [
             match
             for match in matches_of(book(near, rules, wide), by_id, asked, state)

@@ -93,14 +93,16 @@ def trade_back(
     cushion_rate: Decimal = ZERO,
     resting: Collection[str] = (),
     barred: Collection[str] = (),
+    sellable_usd: Mapping[str, Decimal] | None = None,
 ) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
     """What to sell of each class and what to buy, in all accounts together, when some are outside their bands.
 
     Order    classes outside their bands come back to where they should. What their sales bring beyond that goes to what is
              furthest below its target; what their purchases lack comes from what is furthest above. Neither crosses a target.
     Units    USD, to the cent; purchases are what is spent, so that `cushion_rate` of the sales stays in cash.
-    Rows     the classes that are `resting` since their last trade are neither sold nor bought, those `barred` not bought; of what is
-             sold as much may stay in cash as cash is short of its target.
+    Rows     the classes that are `resting` since their last trade are neither sold nor bought, those `barred` not bought; of a
+             class no more is sold than `sellable_usd` says (nothing said: all of it); of what is sold as much may stay in cash as
+             cash is short of its target.
 
     >>> held = {"Stocks": Held(Decimal(73), 0.60, 0.12), "Bonds": Held(Decimal(27), 0.40, 0.16)}
     >>> sells, buys = trade_back(held, "half")
@@ -117,7 +119,8 @@ def trade_back(
         if is_outside(weight, one.target_weight, one.band) and not (name in barred and weight < one.target_weight):
             there = back_to(weight, one.target_weight, one.band, trade_back)
             wanted[name] = _usd(there, total) - one.value_usd
-    sells = {name: -usd for name, usd in wanted.items() if usd < 0}
+    most = {name: one.value_usd if sellable_usd is None else sellable_usd.get(name, ZERO) for name, one in free.items()}
+    sells = {name: min(-usd, most[name]) for name, usd in wanted.items() if usd < 0}
     buys = {name: usd for name, usd in wanted.items() if usd > 0}
     short = {name: _usd(one.target_weight, total) - one.value_usd for name, one in free.items()}
     left = 1 - cushion_rate
@@ -131,7 +134,10 @@ def trade_back(
         _add(buys, levelled(more, brought - spent))
     else:
         surplus = {name: -gap - sells.get(name, ZERO) for name, gap in short.items() if name not in buys}
-        _add(sells, levelled(surplus, (spent - brought) / left))
+        _add(
+            sells,
+            levelled(surplus, (spent - brought) / left, {name: most[name] - sells.get(name, ZERO) for name in surplus}),
+        )
         buys = levelled(buys, sum(sells.values(), ZERO) * left)
     return _to_the_cent(sells), _to_the_cent(buys)
 

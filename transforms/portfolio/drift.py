@@ -25,7 +25,8 @@ def drift(
     """Weight, target and signed drift of every class that is held or wanted, over all accounts together.
 
     Shape    in: asset_class, value_usd, locked_usd; out: core.drift, largest drift first.
-    Units    weights and drift are fractions of the household's value, cash included; `band` is told the class and its target.
+    Units    weights and drift are fractions of the household's value, cash included; `band` is told the class and its target. Of
+             a household that is worth nothing, or owes, every weight is zero.
     Omits    taxes owed on deferred accounts: a dollar in an IRA counts like any other.
 
     >>> held = pl.DataFrame({"asset_class": ["Energy", "Cash"], "value_usd": [20, 80], "locked_usd": [5, 0]})
@@ -39,7 +40,7 @@ def drift(
     )
     by_class = positions.group_by("asset_class").agg(pl.col("value_usd", "locked_usd").sum())
     total = float(positions["value_usd"].sum() or 0)
-    weight = pl.col("value_usd").cast(pl.Float64) / total if total else pl.lit(0.0)
+    weight = pl.col("value_usd").cast(pl.Float64) / total if total > 0 else pl.lit(0.0)
     rows = (
         by_class.join(wanted, on="asset_class", how="full", coalesce=True)
         .with_columns(pl.col("value_usd", "locked_usd").fill_null(0).cast(USD), pl.col("target_weight").fill_null(0.0))

@@ -10,7 +10,6 @@ less that on the domestic one, a dollar of international dividends. Below it the
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
-from transforms.law import TaxYear, long_term_marginal_rate
 from transforms.portfolio.tax_cost import Taxes, Yields, tax_before_credit, tax_cost
 
 CENT = Decimal("0.01")
@@ -37,7 +36,7 @@ class Credit(NamedTuple):
     carryover_usd: Decimal
 
 
-def break_even(international: Yields, domestic: Yields, by: Taxes, *, is_credit_limited: bool = True) -> BreakEven:
+def break_even(international: Yields, domestic: Yields, by: Taxes) -> BreakEven:
     """The withholding that international dividends must bear before they belong in the taxable account.
 
     Law      26 USC 901(a), 904(a).
@@ -56,12 +55,12 @@ def break_even(international: Yields, domestic: Yields, by: Taxes, *, is_credit_
     dividends = international.dividends_rate
     if not dividends:
         raise ValueError("no withholding breaks even: the international class pays no dividends")
-    more = tax_before_credit(international, by) - tax_before_credit(domestic, by)
+    at_home = tax_cost(domestic, by)
     return BreakEven(
-        more / dividends,
+        (tax_before_credit(international, by) - at_home) / dividends,
         international.withheld_rate / dividends,
-        tax_cost(international, by, is_credit_limited=is_credit_limited),
-        tax_cost(domestic, by),
+        tax_cost(international, by),
+        at_home,
         international.withheld_rate,
     )
 
@@ -79,21 +78,6 @@ def foreign_taxable_income(
     Decimal('494')
     """
     return foreign_usd - _to(deductions_usd * foreign_usd / gross_usd, unit_usd)
-
-
-def preferential_part(law: TaxYear, taxable_income_usd: Decimal) -> Decimal:
-    """The part of foreign qualified dividends that counts in the limit: their rate to the highest ordinary rate.
-
-    Law      26 USC 904(b)(2)(B), (3)(D), 1(h)(11)(C)(iv); zero where they are not taxed.
-    Omits    the election to leave the adjustment out (little such income, and a rate below 32 %).
-
-    >>> from transforms.law import tax_year
-    >>> from warehouse.law import law_rows
-    >>> law = tax_year(law_rows(), 2025, "single")
-    >>> [f"{preferential_part(law, Decimal(income)):.4f}" for income in (40000, 150000, 900000)]
-    ['0.0000', '0.4054', '0.5405']
-    """
-    return long_term_marginal_rate(law, taxable_income_usd) / law.ordinary_rates[-1][1]
 
 
 def foreign_tax_credit(

@@ -5,11 +5,14 @@ for a dollar of equity it comes after a fall of a third.
 
 The choice. The account is looked at as it would be after a bad fall: longs down and shorts up by the policy's
 drawdown. It must then still meet the maintenance margin, the rule's (sql/law/margin_requirement.csv) or the policy's where
-that is stricter. If it would not, positions are cut now, all in proportion, to the point where it just would; gross and net
-exposure have limits of their own. Selling pays debt and leaves equity as it is, so what may stay is a division.
+that is stricter. If it would not, positions are cut now, longs and shorts in proportion, to the point where it just would;
+gross and net exposure have limits of their own. Selling pays debt and leaves equity as it is, so what may stay is a division.
+Of the shorts those go first that ask for most margin a dollar, so that cutting some of them does at least what cutting all a
+little would; of the longs every dollar asks for the same.
 
 Law      FINRA Rule 4210(b), (c); Regulation T, 12 CFR 220.12.
-Omits    portfolio margin, options, concentrated or leveraged funds (brokers ask more for them), interest on the debt.
+Omits    portfolio margin, options, concentrated or leveraged funds (brokers ask more for them), interest on the debt, the
+         least equity of an account that borrows ($2,000, Rule 4210(b)(4)).
 """
 
 from collections.abc import Sequence
@@ -129,7 +132,7 @@ def margin(holdings: Sequence[Holding], cash_usd: Decimal, rules: MarginRules, l
     long = sum((one.value_usd for one in holdings if one.quantity > 0), Decimal(0))
     short = -sum((one.value_usd for one in holdings if one.quantity < 0), Decimal(0))
     equity = long - short + cash_usd
-    needed = _requirement(holdings, rules, limits, Decimal(0))
+    needed = _required(holdings, rules, limits, Decimal(0))
     whole = long + short
     if equity <= 0:
         gone = Decimal(0)
@@ -140,7 +143,7 @@ def margin(holdings: Sequence[Holding], cash_usd: Decimal, rules: MarginRules, l
         "max_gross": whole / limits.max_gross,
         "max_net": abs(long - short) / limits.max_net,
         "maintenance": needed,
-        "stress_drawdown": drop * whole + _requirement(holdings, rules, limits, drop),
+        "stress_drawdown": drop * whole + _required(holdings, rules, limits, drop),
     }
     binding = max(asked, key=lambda name: asked[name])
     is_met = asked[binding] <= equity
@@ -152,18 +155,42 @@ def margin(holdings: Sequence[Holding], cash_usd: Decimal, rules: MarginRules, l
     )
 
 
-def _requirement(holdings: Sequence[Holding], rules: MarginRules, limits: Limits, move: Decimal) -> Decimal:
-    """The maintenance margin when longs have fallen and shorts risen by `move`."""
-    needed = Decimal(0)
-    for one in holdings:
-        price = one.price_usd * (1 - move if one.quantity > 0 else 1 + move)
-        if one.quantity > 0:
-            needed += one.quantity * price * max(rules.long_rate, limits.maintenance_rate)
-            continue
-        is_cheap = price < rules.cheap_below_usd
-        rate = max(rules.cheap_short_rate if is_cheap else rules.short_rate, limits.maintenance_rate)
-        needed -= one.quantity * max(price * rate, rules.cheap_short_share_usd if is_cheap else rules.short_share_usd)
-    return needed
+def required_usd(one: Holding, rules: MarginRules, limits: Limits, move: Decimal) -> Decimal:
+    """The maintenance margin of a position when longs have fallen and shorts risen by `move`.
+
+    Law      FINRA Rule 4210(c)(1) to (3), or the policy's rate where it is higher.
+
+    >>> from warehouse.law import law_rows
+    >>> rules, none = margin_rules(law_rows(), date(2026, 1, 2)), Limits(Decimal(9), Decimal(9), Decimal(0), Decimal(0))
+    >>> [required_usd(Holding("X", Decimal(-100), Decimal(price)), rules, none, Decimal(0)) for price in (2, 4, 6, 20)]
+    [Decimal('250.00'), Decimal('400.00'), Decimal('500.00'), Decimal('600.00')]
+    """
+    price = one.price_usd * (1 - move if one.quantity > 0 else 1 + move)
+    if one.quantity > 0:
+        return one.quantity * price * max(rules.long_rate, limits.maintenance_rate)
+    is_cheap = price < rules.cheap_below_usd
+    rate = max(rules.cheap_short_rate if is_cheap else rules.short_rate, limits.maintenance_rate)
+    return -one.quantity * max(price * rate, rules.cheap_short_share_usd if is_cheap else rules.short_share_usd)
+
+
+def dearest_first(holdings: Sequence[Holding], rules: MarginRules, limits: Limits) -> list[Holding]:
+    """The short positions, those first that ask for most margin a dollar after the policy's fall.
+
+    >>> from warehouse.law import law_rows
+    >>> rules = margin_rules(law_rows(), date(2026, 1, 2))
+    >>> owed = [Holding(name, Decimal(-10), Decimal(price)) for name, price in (("DEAR", 100), ("CHEAP", 3), ("LOW", 1))]
+    >>> [one.security_id for one in dearest_first(owed, rules, Limits(Decimal(2), Decimal(2), Decimal(0), Decimal("0.5")))]
+    ['LOW', 'CHEAP', 'DEAR']
+    """
+
+    def asks(one: Holding) -> Decimal:
+        return required_usd(one, rules, limits, limits.stress_drawdown) / -one.value_usd
+
+    return sorted((one for one in holdings if one.quantity < 0), key=lambda one: (-asks(one), one.security_id))
+
+
+def _required(holdings: Sequence[Holding], rules: MarginRules, limits: Limits, move: Decimal) -> Decimal:
+    return sum((required_usd(one, rules, limits, move) for one in holdings), Decimal(0))
 
 
 def _fall_to_call(holdings: Sequence[Holding], equity: Decimal, rules: MarginRules, limits: Limits) -> Decimal:
@@ -172,7 +199,7 @@ def _fall_to_call(holdings: Sequence[Holding], equity: Decimal, rules: MarginRul
 
     def is_met(step: int) -> bool:
         move = Decimal(step).scaleb(-4)
-        return equity - move * whole >= _requirement(holdings, rules, limits, move)
+        return equity - move * whole >= _required(holdings, rules, limits, move)
 
     if not is_met(0):
         return Decimal(0)

@@ -28,6 +28,7 @@ from transforms.portfolio.tax_cost import ZERO, Taxes, Yields, deferred_cost, ta
 Kind = Literal["taxable", "traditional", "roth"]
 Cell = tuple[str, str]  # account_id, asset_class
 TIE = 1e-10  # of a dollar a year, for each place in the names' order
+LEAST = Decimal("0.000001")  # a year, of every dollar sold or bought: where trading is free, a tie moves nothing
 
 
 class Infeasible(ValueError):
@@ -70,7 +71,7 @@ class Move(NamedTuple):
     legs: tuple[Leg, ...]
 
 
-def cost(yields: Yields, kind: Kind, by: Taxes, later: Retirement, *, is_credit_limited: bool = True) -> Decimal:
+def cost(yields: Yields, kind: Kind, by: Taxes, later: Retirement) -> Decimal:
     """What a class costs a year on a dollar after tax in a kind of account.
 
     Law      as in `tax_cost`; 26 USC 408(d)(1), 408A(d)(1): what is taken out of a traditional account is income, out of a
@@ -90,9 +91,7 @@ def cost(yields: Yields, kind: Kind, by: Taxes, later: Retirement, *, is_credit_
     if kind == "traditional":
         return max(ZERO, yields.return_rate) * (later.growth_rate - later.rate) / (1 - later.rate)
     on_gains = by.long_rate + by.investment_rate + by.state_rate
-    return tax_cost(yields, by, is_credit_limited=is_credit_limited) + deferred_cost(
-        yields.growth_rate, on_gains, later.horizon_years
-    )
+    return tax_cost(yields, by) + deferred_cost(yields.growth_rate, on_gains, later.horizon_years)
 
 
 def place(capacity: Mapping[str, int], wanted: Mapping[str, int], costs: Mapping[Cell, Decimal]) -> dict[Cell, int]:
@@ -143,7 +142,7 @@ def relocate(
     """
     cells = sorted(cell for cell in buyable if cell in costs)
     every = [block[:2] for block in blocks] + cells
-    once, total, limits = trade_rate / max_years, sum(block.cents for block in blocks), most or {}
+    once, total, limits = max(LEAST, trade_rate / max_years), sum(block.cents for block in blocks), most or {}
     weights = [float(-costs[b[:2]] + b.tax_rate / max_years + once) + TIE * at for at, b in enumerate(blocks, 1)]
     weights += [float(costs[cell] + once) + trace for cell, trace in zip(cells, _trace(cells), strict=True)]
     within = {(b.account_id, b.security_id): limits[b.account_id] for b in blocks if b.account_id in limits}

@@ -19,6 +19,8 @@ import numpy as np
 
 from transforms.risk.measures import SESSIONS_A_YEAR
 
+LEAST_EXCESS = 1e-6  # a year; below it a ratio is noise, and its program is as good as infeasible
+
 
 class Means(NamedTuple):
     """Expected returns a year, and by how much they were shrunk: 0 not at all, 1 to one common mean."""
@@ -72,7 +74,7 @@ def sharpe_tilt(
         raise ValueError("base weights are none of them negative, and add up to more than zero")
     low, high = base * (1 - max_tilt), base * (1 + max_tilt)
     excess = expected - risk_free_rate
-    if max_tilt == 0 or _most(excess, low, high, total) <= 0:
+    if max_tilt == 0 or _most(excess, low, high, total) < LEAST_EXCESS:
         return base
     weights = np.clip(_least_variance(excess, covariance, low, high, total), low, high)
     return _with_sum(weights, low, high, total)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from transforms.law import TaxYear, long_term_marginal_rate, niit_marginal_rate, ordinary_marginal_rate
 
-ZERO = Decimal(0)
+ZERO, ONE = Decimal(0), Decimal(1)
 
 
 class Taxes(NamedTuple):
@@ -24,6 +24,8 @@ class Taxes(NamedTuple):
     investment_rate: Decimal = ZERO  # the net investment income tax
     state_rate: Decimal = ZERO
     reit_deduction_rate: Decimal = ZERO  # of a REIT dividend
+    credit_rate: Decimal | None = None  # of foreign dividends, that is credited at most; None: 26 USC 904(j), no limit
+    qualified_part: Decimal = ONE  # of a foreign qualified dividend, that counts in this limit
 
 
 class Yields(NamedTuple):
@@ -84,32 +86,74 @@ ASSUMED = {
 
 
 def taxes(law: TaxYear, taxable_income_usd: Decimal, state_rate: Decimal) -> Taxes:
-    """The household's marginal rates in a tax year.
+    """The household's marginal rates in a tax year, and its mean one, which limits the credit for foreign tax.
 
-    Law      26 USC 1(h), 1(j), 199A(b)(1)(B), 1411(a).
-    Omits    crossing into another bracket; the state's own rules (a flat rate on everything but Treasury interest).
+    Law      26 USC 1(h), 1(j), 199A(b)(1)(B), 1411(a); 904(a): the tax in the proportion of foreign to all taxable income.
+             Deductions that belong to no income lie on both alike, so that it is the tax to the income before them.
+    Omits    crossing into another bracket; the state's own rules (a flat rate on everything but Treasury interest);
+             in the limit income and tax of the portfolio itself, and deductions other than the standard one.
 
     >>> from transforms.law import tax_year
     >>> from warehouse.law import law_rows
-    >>> taxes(tax_year(law_rows(), 2025, "single"), Decimal(150000), Decimal("0.05"))[:4]
+    >>> found = taxes(tax_year(law_rows(), 2025, "single"), Decimal(150000), Decimal("0.05"))
+    >>> found[:4]
     (Decimal('0.24'), Decimal('0.15'), Decimal('0'), Decimal('0.05'))
+    >>> f"{found.credit_rate:.4f}"  # 28,847 / (150,000 + 15,750)
+    '0.1740'
     """
+    gross_usd = taxable_income_usd + law.standard_deduction_usd
     return Taxes(
         ordinary_marginal_rate(law, taxable_income_usd),
         long_term_marginal_rate(law, taxable_income_usd),
-        niit_marginal_rate(law, taxable_income_usd + law.standard_deduction_usd),
+        niit_marginal_rate(law, gross_usd),
         state_rate,
         law.reit_dividend_deduction_rate,
+        ordinary_tax_usd(law, taxable_income_usd) / gross_usd if gross_usd > 0 else ZERO,
+        preferential_part(law, taxable_income_usd),
     )
 
 
-def tax_cost(yields: Yields, by: Taxes, *, is_credit_limited: bool = True) -> Decimal:
+def ordinary_tax_usd(law: TaxYear, taxable_income_usd: Decimal) -> Decimal:
+    """Federal tax on ordinary taxable income.
+
+    Law      26 USC 1(j)(2).
+    Omits    the Tax Table's steps, the alternative minimum tax, credits.
+
+    >>> from transforms.law import tax_year
+    >>> from warehouse.law import law_rows
+    >>> ordinary_tax_usd(tax_year(law_rows(), 2026, "single"), Decimal(40000))  # 1,240 + 27,600 x 12 %
+    Decimal('4552.00')
+    """
+    tax, below = ZERO, ZERO
+    for over_usd, rate in law.ordinary_rates:
+        tax += max(ZERO, taxable_income_usd - over_usd) * (rate - below)
+        below = rate
+    return tax
+
+
+def preferential_part(law: TaxYear, taxable_income_usd: Decimal) -> Decimal:
+    """The part of foreign qualified dividends that counts in the limit: their rate to the highest ordinary rate.
+
+    Law      26 USC 904(b)(2)(B), (3)(D), 1(h)(11)(C)(iv); zero where they are not taxed.
+    Omits    the election to leave the adjustment out (little such income, and a rate below 32 %).
+
+    >>> from transforms.law import tax_year
+    >>> from warehouse.law import law_rows
+    >>> law = tax_year(law_rows(), 2025, "single")
+    >>> [f"{preferential_part(law, Decimal(income)):.4f}" for income in (40000, 150000, 900000)]
+    ['0.0000', '0.4054', '0.5405']
+    """
+    return long_term_marginal_rate(law, taxable_income_usd) / law.ordinary_rates[-1][1]
+
+
+def tax_cost(yields: Yields, by: Taxes) -> Decimal:
     """Tax a year on a dollar of the class in a taxable account, beside what another country withheld.
 
     Law      26 USC 1(h)(11) qualified dividends; 199A(b)(1)(B), (e)(3) REIT dividends, deducted from federal ordinary income
              alone; 103(a), 1411(c) municipal interest, in neither; 31 USC 3124(a) Treasury interest, not by a state;
-             901(a), 904(a), (j) the credit, at most the federal income tax on the same dividends unless they are few enough.
-    Units    fractions of value a year.
+             901(a), 904(a), (b) the credit, at most the mean federal tax on the same dividends, or 904(j) all of it.
+    Units    fractions of value a year; below zero where an unlimited credit is more than the tax on the dividends: it
+             counts against the tax on other income.
     Omits    holding periods (more than 60 days of 121 for a qualified, more than 45 of 91 for a REIT dividend, 16 of 31 for the
              credit); 199A's own limit by taxable income; private-activity bonds under the alternative minimum tax; a
              carryover of unused credit, counted as worth nothing; a state's own credit.
@@ -119,10 +163,10 @@ def tax_cost(yields: Yields, by: Taxes, *, is_credit_limited: bool = True) -> De
     ['1.3050%', '0.9680%', '0.4845%']
     """
     credit = yields.withheld_rate
-    if is_credit_limited:
-        federal = yields.qualified_rate * by.long_rate + yields.ordinary_rate * by.ordinary_rate
-        credit = min(credit, federal * yields.foreign_share)
-    return max(ZERO, tax_before_credit(yields, by) - credit)
+    if by.credit_rate is not None:
+        counted = yields.qualified_rate * by.qualified_part + yields.ordinary_rate
+        credit = min(credit, counted * yields.foreign_share * by.credit_rate)
+    return tax_before_credit(yields, by) - credit
 
 
 def tax_before_credit(yields: Yields, by: Taxes) -> Decimal:

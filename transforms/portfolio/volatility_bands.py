@@ -1,10 +1,11 @@
-"""Bands that follow volatility: wide where a class moves much, tight where it hardly moves.
+"""Bands that follow volatility: wide where and when a class moves much, tight where it hardly moves.
 
 The problem. The same band is left every month by a class that moves a lot, and never by one that does not; the first is
-traded for noise, the second is never corrected.
+traded for noise, the second is never corrected. And a month of panic drives every class out of a band that suits a quiet year.
 
-The choice. A class's band is scaled by its realised volatility over the household's mean, between limits, so that every class
-strays as often. The mean is weighted by the targets. A class without a price history keeps its band.
+The choice. A class's band is scaled by its realised volatility of the last quarter over what is usual: the mean of the household
+over a longer time, weighted by the targets. So every class strays as often, and all bands widen when everything moves and
+tighten when nothing does, between limits. A class without a price history keeps its band.
 """
 
 from collections.abc import Mapping
@@ -13,22 +14,27 @@ import numpy as np
 
 from transforms.risk.measures import SESSIONS_A_YEAR, volatility
 
+RECENT_SESSIONS = 63  # a quarter
+
 
 def scales(
-    volatilities: Mapping[str, float], targets: Mapping[str, float], low: float, high: float
+    recent: Mapping[str, float], usual: Mapping[str, float], targets: Mapping[str, float], low: float, high: float
 ) -> dict[str, float]:
     """The factor of each class's band.
 
-    Units    volatilities as fractions a year; `low` and `high` are the limits of the factor.
+    Units    volatilities as fractions a year, of the last quarter and of the longer time; `low` and `high` limit the factor.
     Rows     the classes with a volatility; 1 for all of them where no target has one.
 
-    >>> scales({"Stocks": 0.18, "Bonds": 0.06, "Bills": 0.01}, {"Stocks": 0.5, "Bonds": 0.5}, 0.5, 2.0)
+    >>> usual, targets = {"Stocks": 0.18, "Bonds": 0.06, "Bills": 0.01}, {"Stocks": 0.5, "Bonds": 0.5}
+    >>> scales(usual, usual, targets, 0.5, 2.0)
     {'Stocks': 1.5, 'Bonds': 0.5, 'Bills': 0.5}
+    >>> scales({"Stocks": 0.36, "Bonds": 0.12, "Bills": 0.02}, usual, targets, 0.5, 2.0)
+    {'Stocks': 2.0, 'Bonds': 1.0, 'Bills': 0.5}
     """
-    known = {name: weight for name, weight in targets.items() if weight > 0 and name in volatilities}
+    known = {name: weight for name, weight in targets.items() if weight > 0 and name in usual}
     whole = sum(known.values())
-    mean = sum(weight * volatilities[name] for name, weight in known.items()) / whole if whole else 0.0
-    return {name: round(min(high, max(low, moves / mean)), 12) if mean else 1.0 for name, moves in volatilities.items()}
+    mean = sum(weight * usual[name] for name, weight in known.items()) / whole if whole else 0.0
+    return {name: round(min(high, max(low, moves / mean)), 12) if mean else 1.0 for name, moves in recent.items()}
 
 
 def class_returns(
@@ -57,6 +63,11 @@ def class_returns(
 def volatilities(returns: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Annualised volatility of every class with at least two returns."""
     return {name: volatility(moves) for name, moves in returns.items() if len(moves) > 1}
+
+
+def recent(returns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The returns of the last quarter."""
+    return {name: moves[-RECENT_SESSIONS:] for name, moves in returns.items()}
 
 
 def covariance(returns: Mapping[str, np.ndarray]) -> tuple[list[str], np.ndarray]:
