@@ -15,11 +15,11 @@ from collections.abc import Collection, Mapping
 from decimal import ROUND_DOWN, Decimal
 from typing import NamedTuple
 
+from flows.accounts import Account
 from flows.calendar import next_session
 from flows.connectors import FINAL
 from flows.day import Day
 from flows.fills import NOTHING, Progress
-from flows.settings import Account
 from transforms.lots.picks import first_picks, rest_of_picks
 from transforms.orders.collar import collar
 from transforms.orders.gates import Line, Refusal

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from flows.accounts import Account, Prices
 from flows.calendar import next_session, opens
 from flows.connectors import Bank, Broker, Market
 from flows.connectors.banks.files import FileBank
@@ -16,7 +17,7 @@ from flows.connectors.brokers.statements import Statements
 from flows.connectors.formats.gathered import Source
 from flows.connectors.markets.folder import FolderMarket
 from flows.connectors.markets.skfolio import SkfolioMarket
-from flows.settings import Account, Prices, Settings
+from flows.settings import Settings
 from transforms.law import TaxYear, tax_year
 from warehouse.law import law_rows
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 
+from flows.accounts import Account
 from flows.calendar import closes, next_session
 from flows.day import Day
 from flows.leverage import leverage
 from flows.locate import location
 from flows.pre_trade import Known, known
 from flows.rebalance import bands, cash_flow
-from flows.settings import Account
 from flows.switch_back import switch_back
 from transforms import tables
 from transforms.exact import nano_shares, trade_cents

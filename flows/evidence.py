@@ -6,10 +6,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from flows.account_evidence import Sent, accounts, sent
+from flows.accounts import Account
 from flows.day import Day
 from flows.pre_trade import Known, known
 from flows.propose import unsafe_accounts
-from flows.settings import Account
 from transforms.exact import nano_shares, trade_cents
 from transforms.harvest.scan import unseen
 from transforms.lots.check import Effect

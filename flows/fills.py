@@ -10,12 +10,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
+from flows.accounts import Account
 from flows.book import book
 from flows.calendar import NEW_YORK
 from flows.connectors import FINAL, Broker, OrderRejected, OrderState, Unavailable
 from flows.day import Day
 from flows.ingest import store
-from flows.settings import Account
 from transforms import tables
 from transforms.lots.picks import first_picks, rest_of_picks
 from warehouse.db import Warehouse

@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flows.accounts import Account
 from flows.day import Day
 from flows.index_scene import LotRow, NoRiskModel, Scene, scene_of
-from flows.settings import Account
 from transforms import tables
 from transforms.exact import NANO, nano_shares, trade_cents, usd
 from transforms.harvest.benefit import Rates

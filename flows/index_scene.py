@@ -16,8 +16,9 @@ from flows.calendar import next_session, sessions
 from flows.csv_file import SURPLUS, Unreadable, csv_rows
 from flows.day import Day
 from flows.measure import Locks, locks
+from flows.policy import Index
 from flows.pre_trade import Known, known
-from flows.settings import Index, SettingsError
+from flows.settings import SettingsError
 from transforms.index.risk_model import RiskModel, statistical
 from transforms.index.target import Target, target
 from transforms.index.tilts import TiltError

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import pandera.polars as pa
 import polars as pl
 
+from flows.accounts import Account
 from flows.calendar import sessions
 from flows.connectors import Broker, Delivery, Unavailable
 from flows.csv_file import SURPLUS
 from flows.day import Day
-from flows.settings import Account
 from transforms import tables
 from warehouse.db import Warehouse
 from warehouse.expectations import check_arrivals, columns_read

@@ -12,10 +12,10 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, NamedTuple
 
+from flows.accounts import Account
 from flows.calendar import NEW_YORK, next_session
 from flows.day import Day
 from flows.lots_rows import read_event, restated
-from flows.settings import Account
 from transforms.law import LawMissing, value_on
 from transforms.lots.identify import Identified, Sale, deadline, is_in_time, settles_on
 from transforms.lots.picks import first_picks, rest_of_picks

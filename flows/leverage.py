@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from decimal import ROUND_CEILING, ROUND_DOWN, Decimal
 from fractions import Fraction
 
+from flows.accounts import Account
 from flows.calendar import next_session
 from flows.day import Day
 from flows.margin_accounts import Held, margin_accounts, margin_policy, said, uncounted
 from flows.pre_trade import Known, known
-from flows.settings import Account
 from transforms import tables
 from transforms.exact import nano_shares, trade_cents, usd
 from transforms.lots.check import beyond, dollars

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import date
 from decimal import Decimal
 
+from flows.accounts import Account
 from flows.calendar import next_session
 from flows.day import Day
 from flows.measure import locks
+from flows.policy import Location
 from flows.pre_trade import known
 from flows.propose import unsafe_accounts
-from flows.settings import Account, Location
 from transforms import tables
 from transforms.harvest.scan import SHARE, unseen
 from transforms.orders.arbiter import Proposed

@@ -15,8 +15,8 @@ from flows.calendar import next_session
 from flows.day import Day
 from flows.fund_pairs import pairs_of
 from flows.measure import price_history
+from flows.policy import Harvest
 from flows.pre_trade import Known, known, show
-from flows.settings import Harvest
 from transforms import tables
 from transforms.harvest.candidates import OpenLot, holdings
 from transforms.harvest.replacement import Replacement, replacements

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from flows.calendar import next_session
 from flows.day import Day
 from flows.measure import price_history
+from flows.policy import SwitchBack
 from flows.pre_trade import known
-from flows.settings import SwitchBack
 from transforms import tables
 from transforms.exact import nano_shares, trade_cents, usd
 from transforms.harvest.benefit import Rates, tax_on, unused

@@ -21,8 +21,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from flows.accounts import Account, Ibkr
 from flows.connectors.brokers import ibkr
-from flows.settings import Account, Ibkr
 
 NEW_YORK = ZoneInfo("America/New_York")
 VERSION = 176

@@ -14,12 +14,12 @@ from alpaca_answers import fill, nta
 from scripted_http import CUT, HANG, Answer, Scripted, scripted
 
 import flows.connectors.alpaca as wire
+from flows.accounts import Account, Alpaca, AlpacaPrices
 from flows.connectors import FINAL, Broker, Market, Order, OrderRejected, Unavailable
 from flows.connectors.alpaca import WAITS, base_url
 from flows.connectors.brokers.alpaca import AlpacaBroker
 from flows.connectors.markets.alpaca import AlpacaMarket
 from flows.secrets import SecretMissing, secret
-from flows.settings import Account, Alpaca, AlpacaPrices
 from transforms import tables
 
 KEY, HIDDEN = "PKPLANTED0000000", "planted/secret+do-not-print"

@@ -8,12 +8,12 @@ from decimal import Decimal
 import pytest
 from fake_alpaca.running import Running, running
 
+from flows.accounts import Account, Alpaca, AlpacaPrices
 from flows.calendar import next_session
 from flows.connectors import FINAL, Order, OrderRejected, Unavailable
 from flows.connectors.brokers.alpaca import AlpacaBroker
 from flows.connectors.markets.alpaca import AlpacaMarket
 from flows.lots_door import run
-from flows.settings import Account, Alpaca, AlpacaPrices
 from transforms.tables import CASH
 
 START = date(2022, 10, 13)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.rebalancing import RULES, monthly_returns, outcome
-from flows.settings import Bands
+from flows.policy import Bands
 from transforms.portfolio.bands import (
     CASH,
     Held,

@@ -16,6 +16,7 @@ import pytest
 from fake_alpaca.running import Running, running
 from ib_gateway import Gateway, at_ibkr
 
+from flows.accounts import Account, Alpaca, Simulation
 from flows.calendar import NEW_YORK, next_session
 from flows.connectors import FINAL, Broker, Order, OrderRejected, OrderState
 from flows.connectors.brokers.alpaca import AlpacaBroker
@@ -24,7 +25,6 @@ from flows.connectors.brokers.simulated import PriceTable, Simulated
 from flows.connectors.brokers.statements import Statements
 from flows.connectors.formats.gathered import Source
 from flows.connectors.markets.folder import FolderMarket
-from flows.settings import Account, Alpaca, Simulation
 from transforms.orders.identity import batch_id, client_order_id
 
 FIRST = date(2022, 10, 13)

@@ -7,7 +7,8 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from flows.settings import DEMO, ExpenseRule, read_portfolio
+from flows.policy import ExpenseRule
+from flows.settings import DEMO, read_portfolio
 from transforms.expenses.categorize import UnknownCategory, expenses
 from transforms.law import LawMissing, TaxYear, tax_year
 from transforms.tables import USD

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.settings import AccountGates, Gates, Risk
+from flows.policy import AccountGates, Gates, Risk
 from transforms.law import LawMissing
 from transforms.lots.check import Effect, Limits, Match, Party
 from transforms.orders.day_trades import Execution, Rule, day_trades, rule_on

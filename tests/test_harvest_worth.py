@@ -11,10 +11,11 @@ from conftest import House
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.accounts import Household
 from flows.day import day_of
+from flows.policy import Harvest
 from flows.pre_trade import known
 from flows.propose import gather
-from flows.settings import Harvest, Household
 from transforms.harvest.benefit import Rates, tax_on, unused
 from transforms.harvest.candidates import OpenLot, holdings
 from transforms.harvest.chances import chances

@@ -34,13 +34,13 @@ from ib_gateway import (
 )  # fmt: skip
 from pydantic import SecretStr
 
+from flows.accounts import Account, Ibkr
 from flows.connectors import Broker, Market, Order, OrderRejected, Unavailable
 from flows.connectors.brokers import flex_service
 from flows.connectors.brokers.flex_service import download
 from flows.connectors.brokers.ibkr import IbkrBroker
 from flows.connectors.brokers.ibkr_gateway import ask
 from flows.connectors.markets.ibkr import IbkrMarket
-from flows.settings import Account, Ibkr
 
 FRIDAY, THURSDAY, WEDNESDAY = date(2026, 11, 20), date(2026, 11, 19), date(2026, 11, 18)
 

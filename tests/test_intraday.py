@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_http import Answer, scripted
 
+from flows.accounts import Prices
 from flows.connectors import Unavailable
 from flows.connectors.markets.folder import FolderMarket
 from flows.day import day_of
@@ -19,7 +20,6 @@ from flows.orders import execute
 from flows.pre_trade import known
 from flows.propose import gather
 from flows.runs import publish
-from flows.settings import Prices
 from transforms.harvest.candidates import OpenLot, candidates, holdings
 from transforms.harvest.live import Today, anew
 from transforms.harvest.replacement import replacements

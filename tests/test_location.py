@@ -11,7 +11,8 @@ from small import Small
 
 from flows.day import day_of
 from flows.locate import location
-from flows.settings import AssetClass, SettingsError
+from flows.policy import AssetClass
+from flows.settings import SettingsError
 from transforms.exact import NANO
 from transforms.harvest.benefit import Rates
 from transforms.law import tax_year

@@ -7,7 +7,8 @@ import pytest
 from small import Small
 
 from flows.decide import METHODS
-from flows.settings import Portfolio, Sleeve
+from flows.policy import Sleeve
+from flows.settings import Portfolio
 
 DAY, FILL = date(2022, 10, 14), date(2022, 10, 17)
 FRIDAY, OLD = date(2026, 3, 6), "2021-01-04"

@@ -17,7 +17,8 @@ from small import Small
 
 from flows.day import day_of
 from flows.fund_pairs import Pair, indexes, pairs_of, shipped
-from flows.settings import Portfolio, Replacement, SettingsError, read_portfolio
+from flows.policy import Replacement
+from flows.settings import Portfolio, SettingsError, read_portfolio
 from flows.switch_back import switch_back
 from transforms.harvest.replacement import loadings, replacements, swap
 from transforms.harvest.switch_back import Terms, plans

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from flows.accounts import Account, Simulation
 from flows.connectors import (
     CORPORATE_ACTIONS,
     FINAL,
@@ -29,7 +30,7 @@ from flows.connectors import (
 from flows.connectors.brokers.simulated import PriceTable, Simulated
 from flows.connectors.markets.skfolio import SkfolioMarket
 from flows.day import day_of
-from flows.settings import Account, Settings, Simulation, read_portfolio
+from flows.settings import Settings, read_portfolio
 
 HEAD = "id,at,kind,side,symbol,quantity,price_usd,fee_usd,amount_usd,lots,note\n"
 PAID_IN = "C-1,2026-01-02,deposit,,,,,,100000.00,,\n"

@@ -7,11 +7,12 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
+from flows.accounts import NOT_LISTED
 from flows.day import day_of
 from flows.evidence import held_back_by_gates
 from flows.pre_trade import known
 from flows.report import report
-from flows.settings import NOT_LISTED, Portfolio
+from flows.settings import Portfolio
 from transforms.harvest.benefit import Rates
 from transforms.lots.check import Year, effects
 from transforms.lots.rules import Rules

@@ -20,7 +20,7 @@ import polars as pl
 from warehouse.build import build
 
 READABLE_BY = "v1.5.0"  # the file format that today's command-line client reads too
-CONFIG = {"storage_compatibility_version": READABLE_BY}
+CONFIG: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": READABLE_BY}
 BACKUPS = 5
 PUBLISHED = {"published_at": "when it was made, UTC", "as_of": "the day it is of", "run_id": "the run that made it"}
 QueryError = duckdb.Error

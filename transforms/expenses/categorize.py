@@ -22,7 +22,7 @@ _CENT = Decimal("0.01")
 
 
 class Rule(Protocol):
-    """What one kind of bank line is; flows.settings.ExpenseRule is one."""
+    """What one kind of bank line is; flows.policy.ExpenseRule is one."""
 
     @property
     def match(self) -> str: ...

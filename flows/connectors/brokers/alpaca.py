@@ -19,11 +19,11 @@ from functools import cached_property
 import polars as pl
 from alpaca.trading.client import TradingClient
 
+from flows.accounts import Account
 from flows.calendar import NEW_YORK
 from flows.connectors import BALANCES, Delivery, LotsTaken, Order, OrderRejected, OrderState, Unavailable
 from flows.connectors.alpaca import LIVE, PAPER, WAITS, Body, Refused, Sleep, as_text, base_url, client, needed
 from flows.connectors.brokers.alpaca_rows import COIN, COLUMNS, OCC, activity_rows, day_of, moved, security_id
-from flows.settings import Account
 from transforms.exact import decimal
 
 TOLD_OF = timedelta(days=100)  # orders are told so long; Alpaca cancels the oldest open ones after 90 days

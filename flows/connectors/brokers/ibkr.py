@@ -21,6 +21,7 @@ from decimal import Decimal
 import polars as pl
 from ib_async import IB, Contract, ExecutionFilter, Fill, Trade
 
+from flows.accounts import Account
 from flows.calendar import NEW_YORK, next_session
 from flows.connectors import BALANCES, Delivery, LotsTaken, Order, OrderRejected, OrderState, Unavailable, no_rows
 from flows.connectors.brokers.flex_service import newest
@@ -42,7 +43,6 @@ from flows.connectors.brokers.ibkr_rows import (
 from flows.connectors.formats import Statement
 from flows.connectors.formats.flex_rows import Row
 from flows.connectors.formats.flex_xml import execution_id
-from flows.settings import Account
 
 POSITIONS = ("symbol", "quantity", "cost_usd")
 TICK, MOMENT = 0.02, 100  # seconds between two looks, and how often is looked for what comes by itself

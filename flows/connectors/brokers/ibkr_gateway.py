@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from ib_async import IB, Contract, StartupFetchNONE, Stock
 
+from flows.accounts import Ibkr
 from flows.connectors import Unavailable
-from flows.settings import Ibkr
 
 WAITS = (0.1, 0.25, 0.5)  # before a question is asked again, in patience_seconds
 ANSWER = 3.0  # how long an answer may take, in the same

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import polars as pl
 
+from flows.accounts import Simulation
 from flows.connectors import BALANCES, Delivery, LotsTaken, Order, OrderRejected, OrderState, no_rows, text_rows, up_to
 from flows.connectors.brokers.simulation.books import Books, booked, past, price_text
 from flows.connectors.brokers.simulation.fills import Fill, Life, Session, commission, life, lots_of, price_of
 from flows.connectors.brokers.simulation.journal import Journal
 from flows.connectors.brokers.simulation.prices import RECENT, PriceTable
 from flows.connectors.formats import ACTIVITY_COLUMNS
-from flows.settings import Simulation
 from transforms.exact import nano_shares
 
 __all__ = ["PriceTable", "Simulated"]

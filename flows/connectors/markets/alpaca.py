@@ -17,11 +17,11 @@ from alpaca.data import historical, requests
 from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from alpaca.data.timeframe import TimeFrame
 
+from flows.accounts import AlpacaPrices
 from flows.calendar import NEW_YORK
 from flows.connectors import CORPORATE_ACTIONS, Delivery, Quote, Unavailable, text_rows
 from flows.connectors.alpaca import DATA, Body, Client, Sleep, as_text, base_url, client, needed
 from flows.connectors.brokers.alpaca_rows import OCC
-from flows.settings import AlpacaPrices
 from transforms.exact import decimal
 
 FIRST = date(2016, 1, 1)  # Alpaca's daily bars begin here

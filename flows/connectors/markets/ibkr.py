@@ -15,11 +15,11 @@ from typing import Any
 import polars as pl
 from ib_async import IB, Contract
 
+from flows.accounts import Ibkr
 from flows.calendar import NEW_YORK
 from flows.connectors import CORPORATE_ACTIONS, Delivery, Quote, Unavailable, no_rows, text_rows
 from flows.connectors.brokers.ibkr_gateway import ask, contract
 from flows.connectors.brokers.ibkr_rows import exact
-from flows.settings import Ibkr
 
 AT_ONCE = 10  # requests under way: IBKR allows 50, and slows down who asks for more
 FIRST_YEARS = 5  # so far back the first delivery goes

@@ -18,8 +18,8 @@ from fractions import Fraction
 from hashlib import sha256
 from typing import NamedTuple
 
+from flows.accounts import Simulation
 from flows.connectors import Order
-from flows.settings import Simulation
 from transforms.exact import nano_shares, shares, shares_text, trade_cents, usd
 from transforms.lots.relief import read_picks
 
