@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from alpaca_house import SESSION, AlpacaHouse, alpaca_house, ask_as
+from alpaca_house import NEW_YORK, SESSION, AlpacaHouse, alpaca_house, ask_as
 
 import flows.connectors.alpaca
 import flows.connectors.brokers.alpaca
@@ -97,6 +97,7 @@ def test_a_replacement_whose_price_rose_costs_no_more_than_the_sale_brought(
     tmp_path, risen, limit_is_what_the_cash_pays
 ):
     with alpaca_house(tmp_path, cash=19_320) as house:
+        house.server.admin("/liquidity", {"symbol": "ZAA", "plan": [[60, "0.98"], [120, "0.02"]]})
         house.evening()
         [(decided, close)] = house.ask("SELECT quantity, price_usd FROM mart.orders WHERE side = 'buy'")
         house.at(SESSION, 9, 40)
@@ -124,6 +125,19 @@ def test_a_pair_does_not_stand_on_one_leg_for_longer_than_the_policy_lets_it(hou
         "what was left of it"
     )
     settled(house)
+
+
+def test_a_replacement_far_dearer_than_what_is_there_waits_and_is_bought_whole_when_the_price_is_back(tmp_path):
+    with alpaca_house(tmp_path, cash=19_320) as house:
+        house.evening()
+        [(decided, close)] = house.ask("SELECT quantity, price_usd FROM mart.orders WHERE side = 'buy'")
+        house.at(SESSION, 9, 40)
+        house.server.admin("/prices", {"symbol": "ZBB", "price": f"{close * Decimal('1.08'):.2f}"})  # until 10:00
+        house.morning()
+        sold, bought = orders(house)
+        assert (sold["symbol"], bought["symbol"], Decimal(bought["qty"])) == ("ZAA", "ZBB", decided)
+        assert datetime.fromisoformat(bought["submitted_at"]).astimezone(NEW_YORK).hour == 10
+        settled(house)
 
 
 def test_what_is_tried_at_the_market_costs_no_more_than_there_is_even_if_the_price_jumps(tmp_path):
