@@ -141,7 +141,7 @@ def _store(
     for trade in proposed:
         proposals.setdefault(trade.proposal, []).append(trade)
     sleeves = [
-        Sleeve(s.name, s.method, frozenset(s.accounts), frozenset(s.securities), s.harvest) for s in policy.sleeves
+        Sleeve(s.name, s.method, frozenset(s.accounts), frozenset(s.securities), s.is_harvested) for s in policy.sleeves
     ]
     is_checked = kind == "daily" and all(
         trade.method == "harvest" for trade in proposed

@@ -249,6 +249,15 @@ def _asked(scene: Scene, account: Account, done: Done, names: tuple[str, ...]) -
         )
     if account.is_deferred:
         return made
+    gates = scene.day.settings.portfolio.gates
+    daily = {
+        "max_short_usd": (gates.max_daily_short_gain_usd, done.short_usd),
+        "max_long_usd": (gates.max_daily_long_gain_usd, done.long_usd),
+    }
+    made["gates.max_daily_short_gain_usd and max_daily_long_gain_usd"] = GainBudget(
+        **{name: float(most - max(ZERO, gained)) for name, (most, gained) in daily.items() if most is not None},
+        is_gross=True,
+    )
     if policy.min_days or policy.wait_days:
         made["min_days and wait_days"] = HoldingTime(policy.min_days, policy.wait_days)
     if policy.max_short_gain_usd is not None:

@@ -141,7 +141,13 @@ class Sleeve(Frozen):
     method: Literal["none", "cash_flow", "bands", "location", "index"]
     accounts: tuple[str, ...] = ()  # empty: all
     securities: tuple[str, ...] = ()  # empty: all
-    harvest: bool = True
+    harvest: bool | None = (
+        None  # may losses be harvested there? Left out: yes, but for an index, whose optimizer does that
+    )
+
+    @property
+    def is_harvested(self) -> bool:
+        return self.method != "index" if self.harvest is None else self.harvest
 
 
 class Index(Frozen):

@@ -144,7 +144,11 @@ def _swapped(there: Household, day: Day, desk: Desk, barred: Barred) -> list[Swa
         policy.bands.trade_back,
         policy.cash_flow.cushion_rate,
         there.resting.keys(),
-        {name for name in there.held if not any(desk.choices.get((account.id, name)) for account in policy.accounts)},
+        {
+            name
+            for name in there.held
+            if name != CASH and not any(desk.choices.get((account.id, name)) for account in policy.accounts)
+        },
         sellable,
     )
     least = desk.policy.least_purchase_usd

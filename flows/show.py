@@ -56,7 +56,10 @@ def print_rows(settings: Settings, query: str) -> int:
             print(f"thresher: {wrong}", file=sys.stderr)
             return 1
     if not sys.stdout.isatty():
-        sys.stdout.write(rows.write_csv())
+        nested = [name for name, of in rows.schema.items() if of.is_nested()]
+        sys.stdout.write(
+            rows.with_columns(pl.Series(name, map(str, rows[name]), pl.String) for name in nested).write_csv()
+        )
         return 0
     width = max(shutil.get_terminal_size().columns, 100)
     with pl.Config(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from flows.calendar import next_session
 from flows.day import Day
 from flows.documents.tables import usd
+from transforms.portfolio.bands import CASH
 from warehouse.db import Warehouse
 
 
@@ -43,8 +44,18 @@ def summary(warehouse: Warehouse, day: Day, page: Path) -> Summary:
             "Ingested": _ingested(warehouse),
             "Harvest": _lines(warehouse, _HARVESTS),
             "Ordered": [*_lines(warehouse, _DECIDED_BEFORE, on=session_on), *_lines(warehouse, _ORDERS, on=session_on)],
-            "Refused": [*_lines(warehouse, _REFUSED), *_lines(warehouse, _HELD_BACK, on=session_on)],
-            "Look at": [*_not_linked(warehouse, day), *_alerts(warehouse), *_lines(warehouse, _INDEX)],
+            "Refused": [
+                *_lines(warehouse, _REFUSED),
+                *_lines(warehouse, _LEFT_OUT),
+                *_lines(warehouse, _HELD_BACK, on=session_on),
+            ],
+            "Look at": [
+                *_not_linked(warehouse, day),
+                *_alerts(warehouse),
+                *_lines(warehouse, _NOT_RAISED),
+                *_nobody_is(warehouse, day),
+                *_lines(warehouse, _INDEX),
+            ],
             "Tax": _tax(warehouse, day),
             "Next": [
                 f"report:    {page}",
@@ -59,11 +70,18 @@ def summary(warehouse: Warehouse, day: Day, page: Path) -> Summary:
 _HARVESTS = """
 SELECT format('sell {} {} in {}, buy {} {}: {}', rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id,
     rtrim(rtrim(replacement_quantity::VARCHAR, '0'), '.'), replacement_id, reason)
-FROM core.proposals WHERE NOT is_refused ORDER BY tax_saved_usd DESC, security_id
+FROM core.proposals SEMI JOIN (FROM mart.harvest_candidates WHERE NOT is_refused) USING (account_id, security_id)
+ORDER BY tax_saved_usd DESC, security_id
 """
 _REFUSED = """
-SELECT format('{} in {}, a loss of ${:,.2f}: {}', security_id, account_id, (short_loss_usd + long_loss_usd)::DOUBLE, reason)
-FROM core.proposals WHERE is_refused ORDER BY short_loss_usd + long_loss_usd DESC, security_id
+SELECT format('{} in {}, a loss of ${:,.2f}: {}', security_id, account_id, loss_usd::DOUBLE, reason)
+FROM mart.harvest_candidates WHERE is_refused ORDER BY loss_usd DESC, security_id
+"""
+_LEFT_OUT = """
+SELECT format('{}: {} {} in {}{}, left out: {}', method, side, security_id, account_id,
+    CASE WHEN orders > 1 THEN format(' and {} more orders with it', orders - 1) ELSE '' END, refusal)
+FROM (SELECT *, count(*) OVER (PARTITION BY proposal) AS orders FROM core.proposed_trades)
+WHERE refusal <> '' AND method <> 'harvest' AND leg = 1 ORDER BY method, proposal
 """
 _DECIDED_BEFORE = """
 SELECT format('(decided by an earlier run, at {} UTC: this one decided and ordered nothing new)',
@@ -80,11 +98,29 @@ SELECT format('{} {} {} in {}: {}', side, rtrim(rtrim(quantity::VARCHAR, '0'), '
 FROM mart.orders WHERE session_on = $on AND status = 'refused' ORDER BY account_id, line
 """
 
+_NOT_RAISED = """
+SELECT format('{}, ${:,.0f}: {}', account_id, value_usd::DOUBLE, reason)
+FROM core.left_alone WHERE method IN ('bands', 'cash_flow') AND asset_class = 'Cash' ORDER BY account_id
+"""
 _INDEX = """
 SELECT format('index{}: {}{}', CASE WHEN account_id <> '' THEN ', ' || account_id ELSE '' END,
     CASE WHEN max(security_id) <> '' THEN string_agg(security_id, ', ' ORDER BY security_id) || ': ' ELSE '' END, reason)
 FROM core.left_alone WHERE method = 'index' GROUP BY account_id, reason ORDER BY account_id, reason
 """
+
+
+def _nobody_is(warehouse: Warehouse, day: Day) -> list[str]:
+    """Targets that no security stands for: most often a class that is spelled otherwise."""
+    there = set(
+        warehouse.rows(
+            "SELECT security_id FROM stg.securities UNION SELECT asset_class FROM stg.securities"
+        ).to_series()
+    )
+    return [
+        f"[targets] {name!r}: no security is of this class, so nothing can be bought for it; is it spelled so?"
+        for name, weight in day.settings.portfolio.targets.items()
+        if weight and name not in there | {CASH}
+    ]
 
 
 def _command() -> str:

@@ -102,6 +102,13 @@ def test_a_harvest_that_a_purchase_of_the_same_batch_in_an_ira_would_wash_is_lef
     assert refused == {"h": "would be washed"}
 
 
+def test_a_purchase_that_is_only_for_tax_gives_way_to_the_harvest_that_it_would_wash():
+    move = Sleeve("all", "location", frozenset(), frozenset(), harvests=True)
+    harvest, bought = trade("h", "harvest", "sell", "HD"), trade("m", "location", "buy", "HD", account="ira")
+    orders, refused = decided(harvest, bought, sleeves=(move,), washes=washed_by_any_purchase)
+    assert [o.method for o in orders] == ["harvest"] and set(refused) == {"m"}
+
+
 def test_a_purchase_that_would_wash_a_loss_of_earlier_days_is_left_out():
     orders, refused = decided(
         trade("b", "bands", "buy", "HD"), trade("c", "bands", "buy", "KO"),

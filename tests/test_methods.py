@@ -1,6 +1,7 @@
 """From a policy to a stored decision: each method through the arbiter, beside the others."""
 
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,6 +11,7 @@ from flows.decide import METHODS
 from flows.policy import Sleeve
 from flows.settings import Portfolio
 
+SQL = Path(__file__).parents[1] / "sql"
 DAY, FILL = date(2022, 10, 14), date(2022, 10, 17)
 FRIDAY, OLD = date(2026, 3, 6), "2021-01-04"
 BANDS = '\n[[sleeves]]\nname = "all"\nmethod = "bands"\n'
@@ -95,3 +97,30 @@ def test_what_a_sleeve_keeps_for_another_method_is_not_moved(apart):
     assert apart.ask(
         "SELECT DISTINCT refusal LIKE '%is the sleeve kept, which none trades%' FROM core.proposed_trades"
     ) == [(True,)]
+
+
+def test_an_index_is_not_harvested_besides_unless_the_policy_says_so():
+    own = {"name": "index", "accounts": ["joint"]}
+    assert not Sleeve(**own, method="index").is_harvested and Sleeve(**own, method="index", harvest=True).is_harvested
+    assert Sleeve(**own, method="bands").is_harvested
+
+
+def test_a_withdrawal_that_cannot_be_raised_and_a_class_that_nobody_has_are_said_in_the_summary(apart):
+    apart.portfolio += (
+        '[targets]\nBonds = 0.5\nGould = 0.5\n[[sleeves]]\nname = "all"\nmethod = "cash_flow"\n'
+        '[[withdrawals]]\naccount = "ira"\namount_usd = 2000000\n'
+        f"on = {FRIDAY}\n".replace(str(FRIDAY), str(FRIDAY + timedelta(days=5)))
+    )
+    said = apart.run(FRIDAY)
+    assert "[targets] 'Gould': no security is of this class" in said
+    assert "ira, $" in said and "so much is not raised today" in said
+
+
+def test_a_harvest_that_the_arbiter_left_out_is_not_told_as_done(day_before):
+    day_before.add("portfolio.toml", "[[sleeves]]", 'name = "kept"', 'method = "none"', "harvest = false")
+    day_before.run(DAY)
+    refusals = [row[0] for row in day_before.ask("SELECT reason FROM mart.harvest_candidates WHERE is_refused")]
+    assert sum("left out: " in why and "which is not harvested" in why for why in refusals) > 1
+    assert day_before.ask("SELECT * FROM mart.harvest_candidates WHERE NOT is_refused") == []
+    said = day_before.ask("SELECT note FROM (" + (SQL / "ask/what_was_refused.sql").read_text().split(";")[0] + ")")
+    assert any("is not harvested" in note for (note,) in said)

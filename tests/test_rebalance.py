@@ -436,6 +436,19 @@ def test_what_strayed_is_sold_where_no_tax_is_due_and_the_money_is_spent_where_i
     )
 
 
+def test_what_the_bands_sell_stays_in_cash_as_far_as_cash_is_short_of_its_target(house, monkeypatch):
+    halves = dict(re.findall(r'"(.*)" = (.*)', TARGETS))
+    policy = house.policy.replace(
+        TARGETS,
+        "\n[targets]\nCash = 0.5\n" + "".join(f'"{name}" = {float(of) / 2}\n' for name, of in halves.items()),
+    )
+    monkeypatch.setattr(house, "policy", policy)
+    trades = proposals(house, PLAIN + 'trade_back = "target"\n' + LOOSE)
+    assert dollars_of(trades) == {("ira", "sell", "XOM"): 10_000, ("joint", "sell", "XOM"): 28_265}, (
+        "less 2 % they are the 37,500 that cash is short of"
+    )
+
+
 def test_a_security_that_a_loss_bars_is_bought_nowhere_and_drift_says_so(house):
     with books(house, "") as (warehouse, _):
         locked = dict(warehouse.rows("SELECT asset_class, locked FROM core.drift").iter_rows())

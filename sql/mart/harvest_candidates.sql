@@ -1,4 +1,4 @@
--- Losses worth harvesting today, and those refused with the reason.
+-- Losses worth harvesting today, and those refused, or left out of the decision, with the reason.
 -- Grain: account_id, security_id
 -- account_id      account
 -- security_id     what would be sold
@@ -23,6 +23,8 @@ CREATE OR REPLACE VIEW mart.harvest_candidates AS
 SELECT account_id, security_id, quantity, (short_loss_usd + long_loss_usd)::DECIMAL(28, 6) AS loss_usd,
     (short_loss_usd + long_loss_usd) / basis_usd AS loss_rate, short_loss_usd, tax_saved_usd, replacement_id, correlation,
     beta, tracking_error, disallowed_usd, permanent_usd, CASE WHEN unlinked = '' THEN 'full' ELSE 'lowered' END AS confidence, unlinked,
-    turns_long_on, benefit_usd, is_refused, reason
+    turns_long_on, benefit_usd, is_refused OR refusal IS NOT NULL AS is_refused, coalesce('left out: ' || refusal, reason) AS reason
 FROM core.proposals
+LEFT JOIN (SELECT proposal, any_value(refusal) AS refusal FROM core.proposed_trades WHERE method = 'harvest' AND refusal <> '' GROUP BY proposal)
+    ON NOT is_refused AND proposal = 'harvest ' || account_id || ' ' || security_id || ' ' || lots
 ORDER BY is_refused, tax_saved_usd DESC;

@@ -128,20 +128,25 @@ class Turnover(Constraint):
 
 @dataclass(frozen=True, slots=True)
 class GainBudget(Constraint):
-    """Net gains that this plan's sales realise, by term; negative asks for so much loss. None: no limit."""
+    """Net gains that this plan's sales realise, by term; negative asks for so much loss. None: no limit.
+
+    `is_gross`: the gains alone, whatever losses stand beside them.
+    """
 
     max_short_usd: float | None = None
     max_long_usd: float | None = None
+    is_gross: bool = False
 
     def rows(self, problem: Problem) -> Rows:
         is_long = problem.lots.is_long.astype(bool)
         terms = {"short": (self.max_short_usd, ~is_long), "long": (self.max_long_usd, is_long)}
         asked = {name: (most, mask) for name, (most, mask) in terms.items() if most is not None}
+        gains = np.maximum(problem.gain_rate, 0) if self.is_gross else problem.gain_rate
         return Rows(
             tuple(asked),
             np.array([most / problem.value_usd for most, _ in asked.values()]),
             sales=sparse.csr_matrix(
-                np.array([problem.gain_rate * mask for _, mask in asked.values()]).reshape(len(asked), is_long.size)
+                np.array([gains * mask for _, mask in asked.values()]).reshape(len(asked), is_long.size)
             ),
         )
 

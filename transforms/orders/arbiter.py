@@ -7,7 +7,8 @@ The choice. Each part of the portfolio, a sleeve, names the one method that may 
 the sleeve lets it. Proposals stand in one order of rank: by the methods as they are listed, then by tax saved. A proposal
 that would trade against one of higher rank, in the same account and the same security or one that counts as identical,
 is left out, and so is a harvest that the others' purchases, in any account, would wash: the purchase is what the
-household wants, the harvest is only a way of paying less. What is left is netted: one order for an account, security
+household wants, the harvest is only a way of paying less; a purchase that is itself only that (a move of asset location, a
+switch back) gives way to the harvest instead. What is left is netted: one order for an account, security
 and side. A proposal is in the decision whole or not at all.
 """
 
@@ -67,6 +68,7 @@ class Netted(NamedTuple):
     reason: str
 
 
+ONLY_FOR_TAX = frozenset(("location", "switch_back"))
 Proposals = Mapping[str, Sequence[Proposed]]
 Washes = Callable[[Sequence[Proposed]], Mapping[int, str]]
 
@@ -96,8 +98,9 @@ def arbitrate(
         found = washes(kept)
         if not found:
             return _net(kept), refused
+        for_tax = {i: why for i, why in found.items() if kept[i].side == "buy" and kept[i].method in ONLY_FOR_TAX}
         harvests = {i: why for i, why in found.items() if kept[i].side == "sell"}
-        refused |= {kept[i].proposal: why for i, why in (harvests or found).items()}
+        refused |= {kept[i].proposal: why for i, why in (for_tax or harvests or found).items()}
 
 
 def _rank(trades: Sequence[Proposed], rank: Sequence[str]) -> int:
