@@ -58,7 +58,7 @@ def print_rows(settings: Settings, query: str) -> int:
     if not sys.stdout.isatty():
         nested = [name for name, of in rows.schema.items() if of.is_nested()]
         sys.stdout.write(
-            rows.with_columns(pl.Series(name, map(str, rows[name]), pl.String) for name in nested).write_csv()
+            rows.with_columns(pl.Series(name, map(str, rows[name].to_list()), pl.String) for name in nested).write_csv()
         )
         return 0
     width = max(shutil.get_terminal_size().columns, 100)
