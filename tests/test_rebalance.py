@@ -208,6 +208,11 @@ def test_an_order_stays_within_the_limits_of_the_gates_and_the_rest_waits():
     assert sold(swap(seen, {"Energy": D(3000)}, {"Banks": D(3000)})) == {("ira", "I"): D(10)}
 
 
+def test_a_share_that_is_rounded_up_for_a_withdrawal_does_not_pass_the_limit_of_an_order():
+    seen = desk({"a": IRA._replace(unit=D(1), max_order_usd=D(1045))}, lot("a", "XOM", "E", 100))
+    assert sold(raise_cash(seen, {"a": D(1020)})) == {("a", "E"): D(10)}
+
+
 def test_a_withdrawal_may_use_the_whole_turnover_of_a_day_for_it_buys_nothing():
     seen = desk({"a": IRA}, lot("a", "XOM", "E", 100), turnover_left_usd=D(2000))
     assert sold(raise_cash(seen, {"a": D(2500)})) == {("a", "E"): D(20)}

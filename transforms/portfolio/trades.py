@@ -160,8 +160,8 @@ def _sell_one(
         )
     why, amount = min(limits.items(), key=lambda limit: limit[1])
     is_gone = amount >= whole
-    rounding = ROUND_UP if buys is None and not why else ROUND_DOWN
-    quantity = lot.quantity if is_gone else min(lot.quantity, (amount / price).quantize(account.unit, rounding))
+    up = buys is None and not why
+    quantity = lot.quantity if is_gone else _shares(lot, amount, price, account.unit, limits if up else {})
     value = (quantity * price).quantize(CENT)
     if quantity <= 0:
         leave(desk, lot, why)
@@ -201,6 +201,14 @@ def _sell_one(
     if not is_gone:
         leave(desk, lot._replace(quantity=lot.quantity - quantity), why)
     return is_gone
+
+
+def _shares(lot: OpenLot, usd: Decimal, price: Decimal, unit: Decimal, limits: Mapping[str, Decimal]) -> Decimal:
+    """Dollars as shares: rounded up where limits are given and the last one passes none of them, else down."""
+    more = min(lot.quantity, (usd / price).quantize(unit, ROUND_UP))
+    if limits and more * price <= min(most for limit, most in limits.items() if limit):
+        return more
+    return min(lot.quantity, (usd / price).quantize(unit, ROUND_DOWN))
 
 
 def _tax(desk: Desk, gains: Sequence[Decimal]) -> Decimal:
