@@ -95,8 +95,10 @@ def execute(warehouse: Warehouse, day: Day) -> bool:
 def _silent(
     warehouse: Warehouse, day: Day, session_on: date, lines: list[Line], begun: set[tuple[date, str, int]]
 ) -> dict[tuple[str, int], str]:
-    """Lines that are not sent now: dry runs, those whose broker cannot be asked, and those whose pair has a part that is not
-    sent, with the reason; a pair that has begun goes on where it can."""
+    """Lines that are not sent now: dry runs, those whose broker cannot be asked, and, with the reason, those whose pair has such a part.
+
+    A pair that has begun goes on where it can.
+    """
     unasked = not_told_of(warehouse)
     found = {line.key: "" for line in lines if not _may_send(day, line) or line.account_id in unasked}
     parts = halves(warehouse, session_on) | {line.together: line.account_id for line in lines if line.key in found}

@@ -106,7 +106,8 @@ def plain(asked, no_sale=None, no_buy=None):  # noqa: PLR0915  # said in one pie
                 case GainBudget():
                     for most, mask in ((one.max_short_usd, ~lots.is_long), (one.max_long_usd, lots.is_long)):
                         if most is not None:
-                            rules.append(cp.sum(cp.multiply(gains, mask)) <= most / value)
+                            counted = cp.multiply(np.maximum(asked.gain_rate, 0), sold) if one.is_gross else gains
+                            rules.append(cp.sum(cp.multiply(counted, mask)) <= most / value)
                 case SectorLimit():
                     for name in sorted(set(one.sectors)):
                         off = cp.abs(cp.sum(active[[at for at, of in enumerate(one.sectors) if of == name]]))
@@ -260,6 +261,7 @@ BINDING = {  # every part of every constraint, as tight as it must be to hold so
     "turnover": Turnover(0.02),
     "short gains": GainBudget(max_short_usd=-34.0),
     "long gains": GainBudget(max_long_usd=-3379.0),
+    "gains alone": GainBudget(max_long_usd=1.0, is_gross=True),
     "sectors": SectorLimit(SECTORS, 0.001),
     "sector bands": SectorLimit(SECTORS, 0.0005, slack_rate=0.5),
     "factors": FactorLimit(("size",), SIZES, np.array([0.0005])),
@@ -351,6 +353,16 @@ def test_a_cap_that_cannot_be_kept_is_named_with_the_least_error_that_can_be_and
 )  # fmt: skip
 def test_constraints_that_cannot_be_kept_together_are_named_and_no_others(conflict, constraints):
     assert solve(problem(3, **constraints)).conflict == conflict
+
+
+def test_a_limit_on_gains_alone_counts_no_losses_against_them():
+    def gains_sold(*, is_gross: bool) -> int:
+        asked = problem(8, cap=TrackingErrorCap(0.01), gains=GainBudget(0.0, 0.0, is_gross))
+        found = solve(asked)
+        assert found.status == "optimal" and found.sold.any()
+        return int(((asked.gain_rate > 0) & (found.sold > 0)).sum())
+
+    assert gains_sold(is_gross=False) > 0 == gains_sold(is_gross=True)
 
 
 def test_money_that_is_not_there_is_named_too():
