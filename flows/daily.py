@@ -4,6 +4,7 @@ Each station is a plain function in a module of its own; it reads what the ones 
 and leaves its own there. `step` calls a station: directly here, as a Prefect task in deployments.py.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +17,7 @@ from flows.calendar import is_open, last_completed, replayed, session_on_or_befo
 from flows.day import REAL, Clock, Day, day_of
 from flows.decide import decide
 from flows.fills import note_states
+from flows.index_scene import constituents_of
 from flows.ingest import ingest
 from flows.measure import measure
 from flows.orders import execute
@@ -72,10 +74,11 @@ def daily(
     Errors   Locked, SettingsError, UnbalancedBooks, LawMissing, CalendarEnded.
     """
     known_at = known_at or clock.now()
+    constituents_of(settings)  # a file of the policy that cannot be used is told at once
     with writer(settings.warehouse, wait) as warehouse:
         newest = last_booked(warehouse)
         as_of = session_on_or_before(as_of) if as_of else session_to_work_on(warehouse, settings, known_at)
-        for session in unbooked(newest, as_of):
+        for session in told(unbooked(newest, as_of)):
             day = day_of(settings, session, known_at, clock, stopped())
             with last_good_stage_published(warehouse, day):
                 reached(warehouse, day, "started")
@@ -165,7 +168,7 @@ def backfill(settings: Settings, first: date, last: date, step: Step = directly)
     known_at = datetime.now(UTC).replace(tzinfo=None)
     with writer(settings.warehouse) as warehouse:
         days = sessions(first, last)
-        for session in days:
+        for session in told(days):
             day = day_of(settings, session, known_at)
             with last_good_stage_published(warehouse, day):
                 reached(warehouse, day, "started")
@@ -192,6 +195,14 @@ def unbooked(newest: date | None, as_of: date) -> list[date]:
     if newest is None or as_of <= newest:
         return [as_of]
     return [day for day in sessions(newest, as_of) if day > newest]
+
+
+def told(days: list[date]) -> Iterator[date]:
+    """The sessions to book; where they are several, each is told on the standard error."""
+    for number, day in enumerate(days, 1):
+        if len(days) > 1:
+            print(f"booking {day}: session {number} of {len(days)}", file=sys.stderr, flush=True)
+        yield day
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from transforms.index.constraints import (
     Constraint,
     DoNotBuy,
     DoNotSell,
+    FactorLimit,
     GainBudget,
     HoldingTime,
     MinimumTrade,
@@ -246,6 +247,13 @@ def _asked(scene: Scene, account: Account, done: Done, names: tuple[str, ...]) -
     if policy.max_sector_drift is not None:
         made["max_sector_drift"] = SectorLimit(
             tuple(scene.sectors.get(name, "") for name in names), policy.max_sector_drift
+        )
+    if policy.max_factor_drift:
+        place = {name: at for at, name in enumerate(scene.model.securities)}
+        there = [place[name] for name in names]
+        exposures = np.column_stack([scene.target.scores[factor][there] for factor in policy.max_factor_drift])
+        made["max_factor_drift"] = FactorLimit(
+            tuple(policy.max_factor_drift), exposures, np.array(list(policy.max_factor_drift.values()))
         )
     if account.is_deferred:
         return made

@@ -4,7 +4,7 @@ A constituent that cannot be bought, because it has no price or only an old one,
 its risk is taken to be its sector's, so that the tracking error counts what leaving it out does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -18,11 +18,11 @@ from flows.day import Day
 from flows.measure import Locks, locks
 from flows.policy import Index
 from flows.pre_trade import Known, known
-from flows.settings import SettingsError
+from flows.settings import Settings, SettingsError
 from transforms.index.risk_model import RiskModel, statistical
 from transforms.index.target import Target, target
 from transforms.index.tilts import TiltError
-from transforms.index.universe import Constituent, Exclusions, UniverseError, constituents, largest
+from transforms.index.universe import Constituent, Exclusions, UniverseError, constituents, largest, universe
 from warehouse.db import Warehouse
 
 
@@ -73,7 +73,7 @@ def scene_of(warehouse: Warehouse, day: Day, policy: Index, followers: set[str])
     old = {name: age for name, _, age in found if age > day.settings.portfolio.gates.max_price_age_sessions}
     held = [lot for lot in _lots(warehouse) if lot.account_id in followers]
     lots = [lot for lot in held if lot.security_id in prices]
-    names, there = _constituents(day, policy), {lot.security_id for lot in lots}
+    names, there = constituents_of(day.settings), {lot.security_id for lot in lots}
     unpriced = [one.symbol for one in names if one.symbol not in prices]
     aged = [one.symbol for one in names if one.symbol in old and one.symbol not in there]  # held: it is locked as it is
     securities = tuple(sorted({one.symbol for one in names} | there))
@@ -86,14 +86,12 @@ def scene_of(warehouse: Warehouse, day: Day, policy: Index, followers: set[str])
         ).model
     except ValueError as wrong:
         raise NoRiskModel(f"the prices carry no risk model: {wrong}") from wrong
-    exclude = frozenset((*policy.exclude, *unpriced, *aged))
-    exclusions = Exclusions(
-        frozenset(policy.exclude_sectors), frozenset(policy.exclude_industries), exclude, frozenset(policy.employer)
-    )
+    exclusions = _exclusions(policy, unpriced, aged)
     tilts = {str(name): power for name, power in policy.tilts.items()}
     try:
         wanted = target(
-            names, exclusions, tilts, policy.names, model, closes, sector_neutral=policy.sector_neutral
+            names, exclusions, tilts, policy.names, model, closes,
+            sector_neutral=policy.sector_neutral, factors=policy.max_factor_drift.keys(),
         )  # fmt: skip
     except (UniverseError, TiltError) as wrong:
         raise SettingsError(f"[index]: {wrong}") from wrong
@@ -118,17 +116,35 @@ def scene_of(warehouse: Warehouse, day: Day, policy: Index, followers: set[str])
     ]
 
 
-def _constituents(day: Day, policy: Index) -> list[Constituent]:
+def constituents_of(settings: Settings) -> list[Constituent]:
+    """The constituents of the index that accounts follow; none without one.
+
+    Errors   SettingsError for a file that cannot be read, or an exclusion of what it does not have.
+    """
+    policy = settings.portfolio.index
+    if policy is None:
+        return []
     try:
-        rows = list(csv_rows(day.settings.beside(policy.constituents), []))
+        rows = list(csv_rows(settings.beside(policy.constituents), []))
         if wrong := [line for line, row in rows if SURPLUS in row]:
             raise UniverseError(
                 f"{policy.constituents}:{wrong[0]}: more cells than the header has columns; a name with a comma needs quotes"
             )
         names = constituents(rows, policy.constituents)
-        return largest(names, policy.top) if policy.top else names
+        names = largest(names, policy.top) if policy.top else names
+        universe(names, _exclusions(policy))
     except (Unreadable, UniverseError) as wrong:
         raise SettingsError(f"[index]: {wrong}") from wrong
+    return names
+
+
+def _exclusions(policy: Index, *more: Sequence[str]) -> Exclusions:
+    return Exclusions(
+        frozenset(policy.exclude_sectors),
+        frozenset(policy.exclude_industries),
+        frozenset(policy.exclude).union(*more),
+        frozenset(policy.employer),
+    )
 
 
 def _lots(warehouse: Warehouse) -> list[LotRow]:

@@ -150,6 +150,9 @@ class Sleeve(Frozen):
         return self.method != "index" if self.harvest is None else self.harvest
 
 
+Factor = Literal["value", "momentum", "quality", "size", "low_volatility"]
+
+
 class Index(Frozen):
     """A direct index, for the accounts of the sleeves whose method is index; docs/direct-indexing.md."""
 
@@ -161,7 +164,7 @@ class Index(Frozen):
     exclude: tuple[str, ...] = ()  # tickers
     employer: tuple[str, ...] = ()  # tickers of who pays the household's wages
     tilts: dict[
-        Literal["value", "momentum", "quality", "size", "low_volatility"], Annotated[float, Field(ge=-1, le=1)]
+        Factor, Annotated[float, Field(ge=-1, le=1)]
     ] = {}  # factor -> strength: a weight is multiplied by exp(strength x score)
     sector_neutral: bool = True  # tilts keep the weight of every sector
     max_tracking_error: Annotated[float, Field(gt=0, lt=1)] = 0.01  # predicted, to the index of the file, a year
@@ -173,6 +176,7 @@ class Index(Frozen):
     # of one decision; None or 0: no limit
     max_turnover: Annotated[float, Field(gt=0, le=1)] | None = None  # half of purchases and sales, of the account
     max_sector_drift: Annotated[float, Field(gt=0, lt=1)] | None = None  # of a sector's weight from the target's
+    max_factor_drift: dict[Factor, Annotated[float, Field(gt=0)]] = {}  # of a mean z-score from the target's
     max_short_gain_usd: Annotated[Decimal, Field(ge=0)] | None = None  # net, of all accounts that follow the index
     max_long_gain_usd: Annotated[Decimal, Field(ge=0)] | None = None
     min_days: Annotated[int, Field(ge=0)] = 0  # that a lot is held

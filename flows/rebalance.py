@@ -219,7 +219,7 @@ def _refused(there: Household, day: Day, seen: Known, made: Made) -> tuple[dict[
     raised = {(one.account_id, sale.security_id) for one in made.withdrawn for sale in one.sales}
     for key in trades.too_small(made.all, least):
         if key not in raised:
-            barred[*key, "swap"] = f"its sale would be less than ${least:,.0f} (cash_flow.min_trade_usd)"
+            barred[*key, "swap"] = f"what would be sold of it is less than ${least:,.0f} (cash_flow.min_trade_usd)"
     if barred:
         return {}, barred
     asked = {name: trade for one in made.all for name, trade in _trades(there, day, one).items()}

@@ -89,12 +89,12 @@ SELECT format('(decided by an earlier run, at {} UTC: this one decided and order
 FROM ledger.batches WHERE session_on = $on AND run_id <> (SELECT run_id FROM mart.today) HAVING count(*) > 0
 """
 _ORDERS = """
-SELECT format('{}: {} {} {} in {}{}', status, side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id,
-    CASE WHEN note <> '' THEN ', ' || note WHEN lots <> '' THEN ', lots ' || lots ELSE '' END)
+SELECT format('{}: {} {} {} in {} ({}){}', status, side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id,
+    method, CASE WHEN note <> '' THEN ', ' || note WHEN lots <> '' THEN ', lots ' || lots ELSE '' END)
 FROM mart.orders WHERE session_on = $on AND status <> 'refused' ORDER BY account_id, line
 """
 _HELD_BACK = """
-SELECT format('{} {} {} in {}: {}', side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id, note)
+SELECT format('{} {} {} in {} ({}): {}', side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id, method, note)
 FROM mart.orders WHERE session_on = $on AND status = 'refused' ORDER BY account_id, line
 """
 

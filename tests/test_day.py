@@ -295,8 +295,10 @@ def test_an_earlier_day_is_booked_as_it_was_and_nothing_is_decided_on_it(day_aft
     assert quantity == 150
 
 
-def test_after_downtime_every_session_is_booked_in_order_and_only_the_latest_is_decided(day_after):
+def test_after_downtime_every_session_is_booked_in_order_and_only_the_latest_is_decided(day_after, capsys):
     text = day_after.run(date(2022, 10, 20))
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("booking ")]
+    assert told[0] == "booking 2022-10-17: session 1 of 4" and len(told) == 4
     runs = day_after.ask("SELECT as_of FROM ledger.runs WHERE stage = 'booked' ORDER BY reached_at")
     assert [on for (on,) in runs] == [date(2022, 10, day) for day in (14, 17, 18, 19, 20)]
     assert set(day_after.ask("SELECT as_of, session_on FROM ledger.batches")) == {
@@ -632,7 +634,7 @@ def test_a_dry_run_shows_its_orders_and_sends_none(day_before):
     text = day_before.run(DAY)
     assert day_before.orders() == [] and day_before.ask("SELECT * FROM ledger.intents") == []
     assert set(day_before.ask("SELECT status FROM mart.orders")) == {("dry run",)}
-    assert "dry run: sell 70 HD in taxable-picked" in text
+    assert "dry run: sell 70 HD in taxable-picked (harvest), lots" in text
     for account in TAXABLE:
         file = f'activities = "{account}.csv"'
         day_before.edit("portfolio.toml", f'{file}\nmode = "dry_run"', file)

@@ -18,6 +18,7 @@ from flows.decide import decide_now
 from flows.index import index
 from flows.settings import SettingsError
 from flows.summary import summary
+from transforms.index.tilts import scores, size
 from transforms.orders.arbiter import Proposed
 from warehouse.db import Warehouse, writer
 
@@ -256,6 +257,22 @@ def test_a_decision_keeps_to_what_the_policy_asks_for_besides(losses):
     )
 
 
+def test_a_decision_strays_from_the_targets_factors_no_further_than_asked(losses):
+    sectors = [f"sector {at % SECTORS}" for at in range(COUNT)]
+    score = dict(zip(NAMES, scores(size(np.array([*WEIGHT.values()])), sectors, "size"), strict=True))
+
+    def strayed(policy: str) -> float:
+        trades, _ = proposals(losses, FOLLOW + "risk_aversion = 0\nmax_tracking_error = 0.2\n" + policy)
+        signed = [
+            (1 if t.side == "buy" else -1) * float(t.quantity * t.price_usd) * score[t.security_id] for t in trades
+        ]
+        assert "N03" in sold(trades)
+        return abs(sum(signed)) / 100_000
+
+    assert strayed("") > 0.02
+    assert strayed("max_factor_drift = { size = 0.005 }\n") < 0.006
+
+
 def test_whole_shares_are_whole(cash):
     trades, _ = proposals(cash, FOLLOW, RELIEF + '\nshares = "whole"')
     assert trades and all(t.quantity == int(t.quantity) for t in trades)
@@ -316,6 +333,14 @@ def test_settings_that_cannot_be_meant_are_refused(cash):
         assert "index.csv:22: more cells than the header has columns; a name with a comma needs quotes" in said(FOLLOW)
     finally:
         constituents(cash)
+
+
+def test_a_wrong_file_is_told_before_anything_is_done(cash, tmp_path):
+    house = Market(tmp_path / "house", PRICES)
+    house.portfolio = cash.policy + FOLLOW.replace("index.csv", "nowhere.csv")
+    with pytest.raises(SettingsError, match=r"nowhere\.csv cannot be read"):
+        daily(house.settings(), AS_OF)
+    assert not house.settings().warehouse.exists()
 
 
 # Several accounts -------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_the_command_runs_the_day_under_the_server_and_leaves_its_artifacts(envi
     command = [sys.executable, "-m", "flows.cli", "demo", "--as-of", "2022-10-14"]
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "filled: sell 70 HD in taxable-picked, 70 at 275.58 on 2022-10-17" in done.stdout
+    assert "filled: sell 70 HD in taxable-picked (harvest), 70 at 275.58 on 2022-10-17" in done.stdout
     assert "nanobind" not in done.stderr
     run = ask(
         environment,
@@ -171,7 +171,7 @@ def test_a_decision_waits_for_a_person_outlives_its_worker_and_is_carried_out_on
     command = [sys.executable, "-m", "flows.cli", "run", "--as-of", "2022-10-14"]
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "waiting: sell 70 HD in taxable-picked, not_approved" in done.stdout
+    assert "waiting: sell 70 HD in taxable-picked (harvest), not_approved" in done.stdout
     journal = home / "simulated-orders.jsonl"
     assert not journal.exists()
 

@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from transforms.tables import CORE
+from transforms.tables import CORE, BrokenContract, checked, core
 from warehouse.build import KEPT, Malformed, build, definitions, sql_folder
 from warehouse.checks import failures
 from warehouse.db import BACKUPS, Locked, QueryError, Warehouse, reader, writer
@@ -92,6 +92,16 @@ def test_a_contract_and_its_table_are_the_same(built, name):
 
 def test_every_table_of_core_has_a_contract():
     assert {table.name for table in definitions(schemas=("core",))} == set(CORE)
+
+
+def test_what_a_transform_makes_is_checked_whole():
+    fine = core("waiting", [("b", 1, "cash", "none")])
+    assert checked(fine, CORE["waiting"]).equals(fine) and core("waiting", []).is_empty()
+    with pytest.raises(BrokenContract, match=r"waiting: \[\('line', 'greater_than\(0\)'"):
+        core("waiting", [("b", 0, "cash", "none")])
+    for rows in (fine, fine.clear()):
+        with pytest.raises(BrokenContract, match=r"waiting.*line"):
+            checked(rows.cast({"line": pl.String}), CORE["waiting"])
 
 
 def test_a_file_without_its_head_is_refused_by_name(tmp_path):

@@ -9,6 +9,7 @@ from transforms.index.problem import BPS
 from transforms.index.program import Program, after_rows, tracking_cap
 from transforms.index.tax_pieces import Piece, reaches, year_tax
 
+IDLE = 10.0  # basis points a weight: a sale so much too dear is left out until its price says otherwise
 Prices = tuple[float, float, float]  # of variance, of one more dollar of short and of long gain
 
 
@@ -98,7 +99,7 @@ def optimum(made: Program, piece: Piece, fixed: Fixed, idle: np.ndarray | None =
     values[keep] = answer[0]
     price = made.linear + body.T @ duals[: body.shape[0]]  # without the duals of the bounds: what the bounds hold back
     if idle is not None and np.any(price[sales][idle & ~fixed.no_sale] < -1e-6):
-        return optimum(made, piece, fixed)
+        return optimum(made, piece, fixed, idle & (price[sales] > IDLE))
     cap_dual = max(0.0, float(duals[-made.cone.shape[0]])) if made.cone is not None else 0.0
     on_variance = cap_dual / (2 * made.cone_to[0]) if cap_dual else 0.0
     of_short, of_long = (-duals[: made.equal.shape[0]][-2:] / BPS).tolist()

@@ -23,13 +23,13 @@ import numpy as np
 from transforms.exact import shares
 from transforms.index.conflict import no_plan
 from transforms.index.constraints import MinimumTrade
-from transforms.index.core import Core, Fixed, nothing_fixed, optimum
+from transforms.index.core import IDLE, Core, Fixed, nothing_fixed, optimum
 from transforms.index.minimum_trade import large_enough
 from transforms.index.problem import Problem
 from transforms.index.program import Program, breaches, parts, program, tracking_error
 from transforms.index.repair import Whole
 from transforms.index.rounding import rounded
-from transforms.index.sides import IDLE, best_sides
+from transforms.index.sides import best_sides
 from transforms.index.tax_pieces import Piece, is_inside, pieces
 
 DO_NOTHING, BUY_ONLY, FULL = CHOICES = ("do nothing", "buy only", "full")
@@ -74,6 +74,17 @@ class Order(NamedTuple):
     lots: tuple[tuple[str, Decimal], ...]
 
 
+class _Relaxed(NamedTuple):
+    """An optimum of the core on a piece of the tax."""
+
+    piece: Piece
+    core: Core
+
+    @property
+    def bps(self) -> float:
+        return self.core.objective_bps
+
+
 class _Plan(NamedTuple):
     """A plan before and after rounding, and what it is worth after each step. Units: basis points."""
 
@@ -108,11 +119,14 @@ def solve(problem: Problem) -> Solution:
     if not list(breaches(made, *nothing)):
         objectives[DO_NOTHING] = sum(parts(made, *nothing).values())
     failures: list[tuple[str, ...]] = []
-    idle = None
-    for choice, fixed in ((BUY_ONLY, start._replace(no_sale=np.ones(size, bool))), (FULL, start)):
-        plan = _plan(made, fixed, failures, idle)
+    no_sale = start._replace(no_sale=np.ones(size, bool))
+    buying = _relaxed(made, no_sale)
+    idle = buying[0].core.sale_price > IDLE if buying else None  # nobody would sell these, as it seems from here
+    for choice, fixed, found in ((FULL, start, _relaxed(made, start, idle)), (BUY_ONLY, no_sale, buying)):
+        if FULL in plans and all(objectives[FULL] < one.bps - problem.threshold_bps for one in found):
+            continue  # however it were carried out
+        plan = _plan(made, fixed, found, failures)
         if plan is not None:
-            idle = plan.relaxed.sale_price > IDLE  # nobody would sell these, as it seems from here
             plans[choice], objectives[choice] = plan, plan.objective_bps
     if not objectives:
         none = np.zeros(size, np.int64), np.zeros(count, np.int64)
@@ -153,39 +167,38 @@ def orders(problem: Problem, solution: Solution) -> list[Order]:
     return made + [Order("buy", problem.securities[at], shares(int(solution.bought[at])), ()) for at in bought]
 
 
-def _plan(made: Program, fixed: Fixed, failures: list[tuple[str, ...]], idle: np.ndarray | None = None) -> _Plan | None:
-    """The best plan over the pieces of the tax that these sales could reach; none when there is none.
+def _relaxed(made: Program, fixed: Fixed, idle: np.ndarray | None = None) -> list[_Relaxed]:
+    """The optima over the pieces of the tax that these sales could reach, the best first; none when there is none."""
+    found: list[_Relaxed] = []
+    for piece in pieces(made.problem, fixed.no_sale):
+        if any(all(is_inside(made.problem, each, one.core.sold) for each in (piece, one.piece)) for one in found):
+            continue  # an optimum inside both is the optimum of both
+        if core := optimum(made, piece, fixed, idle):
+            found.append(_Relaxed(piece, core))
+            idle = core.sale_price > IDLE
+    return sorted(found, key=lambda one: one.bps)
+
+
+def _plan(made: Program, fixed: Fixed, relaxed: list[_Relaxed], failures: list[tuple[str, ...]]) -> _Plan | None:
+    """The best plan from the optima of the core; none when there is none.
 
     A failure is noted by the names of what stopped it.
     """
-    relaxed: list[tuple[float, int, Core]] = []
-    known = pieces(made.problem, fixed.no_sale)
-    for at, piece in enumerate(known):
-        if any(
-            is_inside(made.problem, piece, core.sold) and is_inside(made.problem, known[of], core.sold)
-            for _, of, core in relaxed
-        ):
-            continue  # an optimum inside both is the optimum of both
-        if core := optimum(made, piece, fixed, idle):
-            relaxed.append((core.objective_bps, at, core))
-    if not relaxed:
-        return None
-    relaxed.sort(key=lambda found: found[:2])
-    bound, best = relaxed[0][0], None
-    for objective, at, core in relaxed:
-        if best is not None and objective >= best.core.objective_bps - 1e-6:
+    best = None
+    for one in relaxed:
+        if best is not None and one.bps >= best.core.objective_bps - 1e-6:
             break  # no plan on this piece can be better, but for luck in rounding
-        settled = _settled(made, known[at], fixed, core, failures)
+        settled = _settled(made, one.piece, fixed, one.core, failures)
         if settled is None:
             continue
-        whole, settled = _whole(made, known[at], settled, failures)
+        whole, settled = _whole(made, one.piece, settled, failures)
         if whole is None:
             continue
         at_last = sum(parts(made, *whole.weights(made.problem)).values())
         after = (settled.one_sided_bps, settled.core.objective_bps, at_last)
-        losses = dict(zip(STEPS, np.diff([bound, *after]).tolist(), strict=True))
+        losses = dict(zip(STEPS, np.diff([relaxed[0].bps, *after]).tolist(), strict=True))
         if best is None or at_last < best.objective_bps:
-            best = _Plan(settled.core, whole, relaxed[0][2], losses, at_last)
+            best = _Plan(settled.core, whole, relaxed[0].core, losses, at_last)
     return best
 
 

@@ -14,11 +14,12 @@ with the lots about linearly.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
-from transforms.index.constraints import TrackingErrorCap
+from transforms.index.constraints import TrackingErrorCap, WashWindows
 from transforms.index.problem import BPS, Problem
 from transforms.index.tax_pieces import year_tax
 
@@ -45,6 +46,20 @@ class Program:
     constant: float
     barred: dict[str, tuple[np.ndarray, np.ndarray]]
     start: dict[str, int]
+
+    @cached_property
+    def group(self) -> np.ndarray:
+        """For each security the first one of its group of identical ones.
+
+        Shape    (securities,).
+        """
+        identical: dict[str, str] = {}
+        for one in self.problem.constraints.values():
+            if isinstance(one, WashWindows):
+                identical |= one.identical
+        first: dict[str, int] = {}
+        names = enumerate(self.problem.securities)
+        return np.array([first.setdefault(identical.get(name, name), at) for at, name in names])
 
 
 def program(problem: Problem) -> Program:

@@ -15,7 +15,7 @@ from transforms.index.core import Core, Fixed
 from transforms.index.problem import Problem
 from transforms.index.program import Program, breaches
 from transforms.index.repair import Side, Whole, mended, whole_of
-from transforms.index.sides import DUST, groups
+from transforms.index.sides import DUST
 
 CENT_USD = 0.01  # what closes a position brings at least
 GRAIN = 1e-6  # of the portfolio: a move is at least so much, where a step is next to nothing
@@ -42,7 +42,7 @@ def _sides(made: Program, core: Core, fixed: Fixed) -> list[Side]:
     # within a security those first that the plan sold most fully: at an optimum at most one is sold in part
     part_left = 1 - core.sold / (problem.lot_usd / problem.value_usd)
     order = np.lexsort((np.arange(lots.security.size), core.sale_price, part_left.round(6), lots.security))
-    group = groups(problem)
+    group = made.group
     is_bought = np.bincount(group, (core.bought > DUST) & (core.bought >= sold), count) > 0
     # where a step ends a lot the next may be one at a loss that the core left alone
     washed = (problem.gain_rate < 0) & is_bought[group[lots.security]]

@@ -11,14 +11,12 @@ once, and stays where that is better.
 
 import numpy as np
 
-from transforms.index.constraints import WashWindows
-from transforms.index.core import Core, Fixed, Prices, optimum
-from transforms.index.problem import BPS, Problem
+from transforms.index.core import IDLE, Core, Fixed, Prices, optimum
+from transforms.index.problem import BPS
 from transforms.index.program import Program
 from transforms.index.tax_pieces import Piece
 
 TRIES, BETTER = 4, 0.1  # of deciding the sides, as long as one is better by so many basis points
-IDLE = 10.0  # basis points a weight: a sale so much too dear is left out until its price says otherwise
 FEW = 30  # securities of which each is tried on its other side, the largest first,
 EFFORT = 6_000  # as long as the tries times the lots are no more: a try is a solve
 DUST = 1e-7  # a weight that is none: what the solver leaves where nothing is traded
@@ -32,7 +30,7 @@ def best_sides(made: Program, piece: Piece, fixed: Fixed, relaxed: Core) -> tupl
 
 def _tried(made: Program, piece: Piece, fixed: Fixed, relaxed: Core, best: tuple[Core, Fixed]) -> tuple[Core, Fixed]:
     """Each group that the relaxed plan has on both sides put on its other one, while that is better."""
-    group, count = groups(made.problem), len(made.problem.securities)
+    group, count = made.group, len(made.problem.securities)
     of_lot = group[made.problem.lots.security]
     is_open = (np.bincount(of_lot, relaxed.sold, count) > DUST) & (np.bincount(group, relaxed.bought, count) > DUST)
     if is_open.sum() > FEW:
@@ -57,15 +55,19 @@ def _estimated(made: Program, piece: Piece, fixed: Fixed, relaxed: Core) -> tupl
     """Sides decided at the relaxed plan's prices, then between those and the ones that came out, while it gets better."""
     prices: Prices | None = relaxed.prices
     best = None
+    sides: tuple[np.ndarray, np.ndarray] | None = None
     for tried in range(TRIES):
+        before_that, sides = sides, _barred_sides(made, relaxed, prices)
+        if before_that and sides and all(map(np.array_equal, before_that, sides)):
+            return best  # decided as the last time
         found = one_sided(made, piece, fixed, relaxed, prices)
         if found is None and tried == 0:
             found = one_sided(made, piece, fixed, relaxed, None)
-        if found is None or (best is not None and found[0].objective_bps > best[0].objective_bps - BETTER):
-            return best if found is None or best is None or found[0].objective_bps > best[0].objective_bps else found
+        if found is None or found[0] is relaxed:
+            return found or best
+        if best is not None and found[0].objective_bps > best[0].objective_bps - BETTER:
+            return min(best, found, key=lambda one: one[0].objective_bps)
         best, came = found, found[0].prices
-        if found[0] is relaxed:
-            return best
         before = prices or relaxed.prices
         prices = (float(np.sqrt(before[0] * came[0])), (before[1] + came[1]) / 2, (before[2] + came[2]) / 2)
     return best
@@ -91,7 +93,7 @@ def one_sided(
 
 
 def _barred_sides(
-    made: Program, core: Core, prices: Prices | None, by_net: bool, all_settle: bool
+    made: Program, core: Core, prices: Prices | None, by_net: bool = False, all_settle: bool = False
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Which sales and purchases are barred where both stand against each other; none when they do nowhere.
 
@@ -100,7 +102,7 @@ def _barred_sides(
     goes on in the direction in which it goes on balance, which changes no weight and so keeps every limit on weights.
     """
     problem = made.problem
-    lots, count, group = problem.lots, len(problem.securities), groups(problem)
+    lots, count, group = problem.lots, len(problem.securities), made.group
     of_lot = group[lots.security]
     is_loss, sold, bought = problem.gain_rate < 0, core.sold > DUST, core.bought > DUST
 
@@ -132,16 +134,3 @@ def _barred_sides(
         bought[lots.security] | (is_loss & (by_group(bought, group) > 0)[of_lot])
     )
     return no_sale, no_buy
-
-
-def groups(problem: Problem) -> np.ndarray:
-    """For each security the first one of its group of identical ones.
-
-    Shape    (securities,).
-    """
-    identical: dict[str, str] = {}
-    for one in problem.constraints.values():
-        if isinstance(one, WashWindows):
-            identical |= one.identical
-    first: dict[str, int] = {}
-    return np.array([first.setdefault(identical.get(name, name), at) for at, name in enumerate(problem.securities)])
