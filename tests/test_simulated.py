@@ -625,6 +625,14 @@ def test_a_third_of_a_share_is_kept_to_the_billionth(tmp_path):
     assert shop.held()["ABC"] == Decimal("333.333333333")
 
 
+def test_an_order_for_an_earlier_day_does_not_sell_what_one_for_a_later_day_sells(tmp_path):
+    shop = Shop(tmp_path, table("50 51 52"))
+    shop.broker().place_order(order("O-1", "sell", "600", placed_after=TUE))
+    with pytest.raises(OrderRejected, match="holds 1000 of ABC, and other orders sell 600 of them"):
+        shop.broker().place_order(order("O-2", "sell", "401", placed_after=MON))
+    assert shop.broker().place_order(order("O-3", "sell", "400", placed_after=MON)).event == "accepted"
+
+
 # The journal ------------------------------------------------------------------------------------------
 
 

@@ -237,10 +237,10 @@ class Simulated:
         day, symbol = order.placed_after, order.security_id
         if order.quantity > held:
             return f"{self.account_id} does not hold {order.quantity} of {symbol}"
-        waiting = sum(
+        waiting = sum(  # those of later days too: they were promised the shares before this one
             (
                 self._coming(known, day)
-                for known in self._open(day)
+                for known in self._written.orders.values()
                 if (known.side, known.security_id) == ("sell", symbol)
             ),
             Decimal(0),
