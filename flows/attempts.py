@@ -73,11 +73,13 @@ def affordable(
 ) -> tuple[list[Attempt], list[Refusal]]:
     """Sales, and the purchases that the cash at hand pays for, with their limits; the others wait for the proceeds.
 
-    A simulated broker fills all of a session's orders at once: there the proceeds count already.
+    A simulated broker fills all of a session's orders at its one close: there the proceeds count already, and sales that pay
+    for purchases have no limit, lest the purchases are filled alone.
     """
     policy = day.settings.portfolio
     accounts = {account.id: account for account in policy.accounts}
     at_hand = _at_hand(warehouse, day)
+    own, spent = dict(at_hand), defaultdict[str, Decimal](Decimal)
     for sale in (a.line for a in passing if a.line.side == "sell"):
         if accounts[sale.account_id].broker == "simulated":
             at_hand[sale.account_id] += sale.value_usd
@@ -102,6 +104,7 @@ def affordable(
                 continue
             cost, attempt = cost * cut / line.quantity, attempt._replace(line=line._replace(quantity=cut))
         at_hand[account.id] -= cost
+        spent[account.id] += cost
         bought.append(attempt)
         is_ahead = account.broker == "simulated" and bool(paid_by)  # both legs move together, before there is any cash
         if not (may_borrow or attempt.at_market or account.shares == "notional" or is_ahead):
@@ -113,9 +116,15 @@ def affordable(
     for attempt in [a for a in passing if a.line.side == "sell"] + bought:
         line = attempt.line
         price, rate = _price(day, line)
+        is_at_market = attempt.at_market or (
+            line.side == "sell"
+            and accounts[line.account_id].broker == "simulated"
+            and not policy.gates.of(line.account_id).is_margin
+            and spent[line.account_id] > own.get(line.account_id, ZERO)
+        )
         if line.key in bound:
             rate = min(rate, at_hand[line.account_id] / costs[line.account_id])
-        ready.append(attempt if attempt.at_market else attempt._replace(limit_usd=collar(line.side, price, rate)))
+        ready.append(attempt if is_at_market else attempt._replace(limit_usd=collar(line.side, price, rate)))
     return ready, poor
 
 

@@ -233,8 +233,17 @@ def _washes(
     told = seen.effects(trades)
     limits = day.settings.portfolio.wash_limits
     in_part = seen.beyond_in_part(trades[: len(kept)], limits)
-    reasons = (beyond(told[t.trade_id], limits) or in_part.get(t.trade_id) for t in trades[: len(kept)])
+    reasons = [beyond(told[t.trade_id], limits) or in_part.get(t.trade_id) for t in trades[: len(kept)]]
+    for i, trade in enumerate(kept):  # the books know a lot that is gone, not who took it
+        if told[trades[i].trade_id].unbooked and (other := _sold_by_another(kept, trade)):
+            reasons[i] = f"the {other.method} sells what it would sell of {trade.security_id} in {trade.account_id}"
     return {i: reason for i, reason in enumerate(reasons) if reason}
+
+
+def _sold_by_another(kept: Sequence[Proposed], trade: Proposed) -> Proposed | None:
+    """A sale of the same security in the same account by another proposal."""
+    where = trade.account_id, "sell", trade.security_id
+    return next((one for one in kept if one[2:5] == where and one.proposal != trade.proposal), None)
 
 
 def _line(warehouse: Warehouse, account: Account, order: Netted, number: int) -> tuple:

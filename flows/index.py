@@ -197,6 +197,7 @@ def _problem(scene: Scene, account: Account, barred: Barred, done: Done) -> Prob
         },
         portfolio.cash_flow.keep_usd,
         NANO if account.shares == "whole" else FRACTION,
+        cushion_rate=float(portfolio.cash_flow.cushion_rate),
     )
 
 

@@ -86,6 +86,7 @@ def gather(warehouse: Warehouse, day: Day, policy: Location) -> Scene:
     terms = Terms(
         on, {account.id: _place(account, policy, held, weight) for account in accounts.values()}, prices, seen.year.rates,
         policy.max_break_even_years, policy.trade_cost_bps / 10_000, policy.min_move_usd,
+        policy.fall_rate,
     )  # fmt: skip
     holdable = _buys(policy, ours, held, yields, prices.keys()).keys()
     trading = [account for account in ours if account.id not in locked.accounts]

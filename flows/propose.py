@@ -70,8 +70,9 @@ def gather(warehouse: Warehouse, day: Day, seen: Known, left_out: Collection[str
         young=seen.young,
         do_not_trade=policy.gates.do_not_trade,
         economics=_economics(warehouse, day, alike),
-        no_replacement="no replacement: nothing in its sector that may be bought moves with it (correlation "
-        f"{policy.replacement.min_correlation} or more, beta {low} to {high}), and no pair of funds is listed for it",
+        no_replacement="no replacement: nothing in its sector that may be bought today moves with it (correlation "
+        f"{policy.replacement.min_correlation} or more, beta {low} to {high}), and no pair of funds is listed for it that has a price "
+        "and may be bought today",
     )
 
 

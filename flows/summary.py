@@ -51,6 +51,7 @@ def summary(warehouse: Warehouse, day: Day, page: Path) -> Summary:
             ],
             "Look at": [
                 *_not_linked(warehouse, day),
+                *_owed(warehouse, day),
                 *_alerts(warehouse),
                 *_lines(warehouse, _NOT_RAISED),
                 *_nobody_is(warehouse, day),
@@ -107,6 +108,18 @@ SELECT format('index{}: {}{}', CASE WHEN account_id <> '' THEN ', ' || account_i
     CASE WHEN max(security_id) <> '' THEN string_agg(security_id, ', ' ORDER BY security_id) || ': ' ELSE '' END, reason)
 FROM core.left_alone WHERE method = 'index' GROUP BY account_id, reason ORDER BY account_id, reason
 """
+
+
+def _owed(warehouse: Warehouse, day: Day) -> list[str]:
+    """Accounts that owe cash and may not borrow."""
+    policy = day.settings.portfolio
+    listed = {account.id for account in policy.accounts if not policy.gates.of(account.id).is_margin}
+    rows = warehouse.rows("SELECT account_id, cash_usd FROM mart.cash WHERE cash_usd < 0 ORDER BY account_id")
+    return [
+        f"{account} owes {usd(-cash)} of cash, and may not borrow"
+        for account, cash in rows.iter_rows()
+        if account in listed
+    ]
 
 
 def _nobody_is(warehouse: Warehouse, day: Day) -> list[str]:
@@ -178,7 +191,7 @@ def _alerts(warehouse: Warehouse) -> list[str]:
         *_lines(
             warehouse,
             "SELECT format('{} is {:.1f} points off its target of {:.0f} %', asset_class, drift * 100, target_weight * 100) "
-            "FROM core.drift WHERE is_outside ORDER BY abs(drift) DESC",
+            "FROM core.drift WHERE is_outside AND EXISTS (FROM core.target_weights) ORDER BY abs(drift) DESC",
         ),
         *_lines(
             warehouse, "SELECT format('{} is {:.1f} % ({})', metric, value * 100, note) FROM core.risk WHERE is_alert"

@@ -624,7 +624,9 @@ def test_the_kill_switch_holds_every_order_back(day_before):
     text = day_before.run(DAY)
     assert day_before.orders() == [] and day_before.ask("SELECT * FROM ledger.intents") == []
     assert day_before.ask("SELECT gate, count(*) FROM ledger.refusals GROUP BY 1") == [("kill_switch", 10)]
-    assert "sell 70 HD in taxable-picked (harvest): kill_switch: the file STOP is there: remove it to trade again" in text
+    assert (
+        "sell 70 HD in taxable-picked (harvest): kill_switch: the file STOP is there: remove it to trade again" in text
+    )
 
 
 def test_a_dry_run_shows_its_orders_and_sends_none(day_before):

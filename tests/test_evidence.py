@@ -268,7 +268,7 @@ def test_a_fourth_day_trade_in_five_sessions_needs_equity_while_the_broker_count
     assert asked(unbooked, *both) == [], "a cash account has no such rule"
     unbooked.portfolio += "[gates.accounts.joint]\nis_margin = true\n"
     rows = asked(unbooked, *both)
-    assert [(row.line, row.gate) for row in rows] == [(1, "day_trade"), (2, "day_trade")]
+    assert [(row.line, row.gate) for row in rows] == [(2, "day_trade")], "the sale alone is no day trade"
     assert "day trade 4 in 5 sessions" in rows[0].reason and "$17,500" in rows[0].reason
     on_tuesday = [one._replace(session_on=TUESDAY) for one in both]
     assert asked(unbooked, *on_tuesday, session_on=TUESDAY) == [], "Tuesday's five sessions begin on Wednesday"

@@ -399,6 +399,14 @@ def test_a_line_that_is_refused_eats_neither_the_turnover_nor_the_cash_of_anothe
     assert asked == [2, 1], "what is left is looked at by itself"
 
 
+def test_of_pairs_that_add_up_to_too_much_those_go_that_fit_one_after_another():
+    """$1,000 may be traded: the first pair is $1,980 by itself, the second $614."""
+    small = SELL._replace(line=3, pair=2, security_id="KO", quantity=D(4), price_usd=D(80), lots="")
+    instead = BUY._replace(line=4, pair=2, quantity=D(15))
+    found = held_back([SELL, small, BUY, instead], lambda _: otherwise(policy={"max_daily_turnover": D("0.05")}))
+    assert {(row.line, row.gate) for row in found} == {(1, "pair"), (2, "turnover")}
+
+
 def test_a_purchase_falls_when_the_sale_that_pays_for_it_does():
     sale = ANY._replace(pair=1, quantity=D("9.5"))
     spends = BUY._replace(pair=2, quantity=D(51))

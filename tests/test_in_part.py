@@ -115,7 +115,7 @@ def test_by_choice_an_earlier_purchase_may_keep_a_part_of_a_loss(tmp_path):
     house = booked(tmp_path, joint=[("A", OLD, 200), ("B", YOUNG, 50)])
     assert "left out" in by_hand(house, "joint,sell,XYZ,200")
     said = by_hand(allowing(house), "joint,sell,XYZ,200")
-    assert "decided: " in said and "$1,500.00 of loss would be disallowed" in said and "within the limit" in said
+    assert "decided: " in said and "$1,500.00 of loss would be disallowed" in said and "the limits let it pass" in said
 
 
 def test_a_purchase_of_the_same_day_is_no_earlier_one(tmp_path):

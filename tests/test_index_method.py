@@ -143,9 +143,9 @@ def test_cash_becomes_the_index(cash):
     trades, left = proposals(cash, FOLLOW)
     assert left == [] and {t.proposal for t in trades} == {"index joint"}, "one proposal: whole or not at all"
     weights = {name: usd / 100_000 for name, usd in bought(trades).items()}
-    assert weights == pytest.approx({name: WEIGHT[name] / TOTAL for name in NAMES}, abs=0.002)
-    assert sum(bought(trades).values()) < 100_000
-    assert "predicted tracking error at most 0.0" in trades[0].reason and "cap 1.00%" in trades[0].reason
+    assert weights == pytest.approx({name: WEIGHT[name] / TOTAL for name in NAMES}, abs=0.003)
+    assert 97_500 < sum(bought(trades).values()) * 1.02 <= 100_000, "2 % is kept for prices that rise until the fills"
+    assert "predicted tracking error at most 0.27%" in trades[0].reason and "cap 1.00%" in trades[0].reason
 
 
 def test_without_a_sleeve_that_asks_for_it_nothing_is_proposed(cash):

@@ -49,6 +49,9 @@ def test_bands_and_harvests_are_one_decision_and_their_orders_are_filled_once(da
     assert {account for (account,) in day_before.ask("SELECT account_id FROM mart.cash WHERE cash_usd < 0")} <= {
         "ira"
     }, "there the simulated broker filled a sale and what it paid for at one close"
+    assert day_before.ask("SELECT DISTINCT limit_usd FROM mart.orders WHERE account_id = 'ira' AND side = 'sell'") == [
+        (None,)
+    ]
     fills = "SELECT client_order_id, transaction_id FROM ledger.order_events WHERE event = 'fill' ORDER BY ALL"
     filled = day_before.ask(fills)
     day_before.run(DAY)
@@ -77,7 +80,7 @@ def apart(tmp_path) -> Small:
 
 
 def test_a_move_of_asset_location_is_decided_in_both_accounts(apart):
-    apart.portfolio += "[location]\n[gates]\nmax_order_weight = 1.0\n"
+    apart.portfolio += "[location]\nfall_rate = 0\n[gates]\nmax_order_weight = 1.0\n"
     apart.run(FRIDAY)
     lines = apart.ask(
         "SELECT account_id, side, security_id, method FROM ledger.batch_lines JOIN ledger.batches USING (batch_id) ORDER BY ALL"
@@ -91,7 +94,7 @@ def test_a_move_of_asset_location_is_decided_in_both_accounts(apart):
 
 def test_what_a_sleeve_keeps_for_another_method_is_not_moved(apart):
     sleeve = '[[sleeves]]\nname = "kept"\nmethod = "none"\naccounts = ["ira"]\n'
-    apart.portfolio += f"[location]\n[gates]\nmax_order_weight = 1.0\n{sleeve}"
+    apart.portfolio += f"[location]\nfall_rate = 0\n[gates]\nmax_order_weight = 1.0\n{sleeve}"
     apart.run(FRIDAY)
     assert not apart.ask("FROM ledger.batch_lines")
     assert apart.ask(

@@ -120,6 +120,19 @@ def test_what_the_move_would_buy_in_the_ira_is_not_sold_at_a_loss():
     assert "ira would buy 784 BND on 2026-03-09, the same day (26 USC 1091(a); Rev. Rul. 2008-5" in reason
 
 
+def test_what_would_be_a_loss_if_it_fell_until_it_is_filled_is_not_bought_in_the_ira():
+    def falling(**lots) -> Planned:
+        house = household(**lots)
+        return plan(house._replace(terms=house.terms._replace(fall_rate=D("0.02"))))
+
+    at_its_basis = {"joint": [("BND", 1000, 50)], "ira": [("VTI", 400, 80)]}
+    found = falling(**at_its_basis)
+    assert found.moves == () and "if it fell by 2% until it is filled, $" in found.held_back["joint", "Bonds"]
+    other = {("ira", "Bonds"): ["BND", "AGG"], ("joint", "US stocks"): ["VTI"]}
+    assert ("ira", "buy", "AGG") in trades_of(falling(**at_its_basis, buys=other))
+    assert falling(joint=[("BND", 1000, 45)], ira=[("VTI", 400, 80)], max_years=30).moves, "a gain of 11 % stays one"
+
+
 def test_another_fund_of_the_class_is_bought_instead_unless_both_are_on_one_index():
     lots = {"joint": [("BND", 1000, 60)], "ira": [("VTI", 400, 80), ("AGG", 2, 50)]}
     trades = trades_of(plan(household(**lots)))
@@ -246,7 +259,7 @@ def test_whole_shares_are_traded_where_no_others_are_and_small_moves_are_left():
 
 # A household in the warehouse -------------------------------------------------------------------------
 
-LOCATION = "[location]\n[gates]\nmax_order_weight = 1.0\n"
+LOCATION = "[location]\nfall_rate = 0\n[gates]\nmax_order_weight = 1.0\n"
 
 
 @pytest.fixture(scope="module")
@@ -460,7 +473,7 @@ def test_what_a_child_owns_is_not_exchanged(small):
 
 
 def test_a_day_moves_no_more_than_the_gate_lets_an_order_be(small):
-    trades, _ = asked(small, "[location]\n")  # a tenth of the account
+    trades, _ = asked(small, "[location]\nfall_rate = 0\n")  # a tenth of the account
     assert trades["ira", "sell", "VTI"].quantity == 40 and trades["joint", "sell", "BND"].quantity == D("62.4")
 
 

@@ -21,7 +21,7 @@ from transforms.harvest.benefit import tax_on, unused
 from transforms.harvest.candidates import Candidate, Holdings, OpenLot, candidates, cents
 from transforms.harvest.replacement import Replacement
 from transforms.harvest.worth import Economics, Verdict, is_worth_a_look, left_alone, verdicts
-from transforms.lots.check import Effect, Limits, Year, beyond, within
+from transforms.lots.check import Effect, Limits, Year, beyond, washed, within
 from transforms.lots.in_part import Young, beyond_in_part
 from transforms.model import Trade
 
@@ -174,7 +174,7 @@ def _left_to_take(found: list[Candidate], scan: Scan, told: Mapping[str, Effect]
         if not one.refusal and effect and effect.disallowed and scan.limits.buy_buy_sell:
             left = one.loss_usd - usd(effect.disallowed)
             if left < least and left < rate * one.basis_usd:
-                one = one._replace(refusal=f"an earlier purchase leaves ${left:,.2f} of it: {within(effect)}")
+                one = one._replace(refusal=f"an earlier purchase leaves ${left:,.2f} of it: {washed(effect)}")
         checked.append(one)
     return checked
 

@@ -111,6 +111,7 @@ class Problem:
     cash_floor_usd: Decimal = Decimal(0)
     step: int = NANO
     least_order_usd: Decimal = Decimal(1)  # what a broker takes a part of a share for
+    cushion_rate: float = 0.0  # of what is bought: kept in cash, for prices that rise until an order is filled
 
     def __post_init__(self) -> None:
         for said, is_wrong in self._faults():

@@ -97,7 +97,10 @@ def program(problem: Problem) -> Program:
     equal_to = np.concatenate([problem.held - problem.target, np.zeros(factors + 2)])
 
     spread = problem.costs.half_spread_bps / BPS
-    paid = {"sales": sparse.csr_matrix(spread[lots.security] - 1), "buys": sparse.csr_matrix(1 + spread)}
+    paid = {
+        "sales": sparse.csr_matrix(spread[lots.security] - 1),
+        "buys": sparse.csr_matrix(1 + spread + problem.cushion_rate),
+    }
     table, upper = [at(1, **paid)], [np.array([_free_cash(problem)])]
     names: dict[str, tuple[int, tuple[str, ...]]] = {CASH: (0, ("",))}
     height, slack_at, slack_cost = 1, 0, np.zeros(widths["slack"])

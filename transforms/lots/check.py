@@ -196,7 +196,12 @@ def beyond(effect: Effect, limits: Limits) -> str:
 
 def within(effect: Effect) -> str:
     """What a trade that passes washes all the same; empty when nothing."""
-    return f"{_said(effect, effect.matches, '')}; within the limit" if effect.disallowed else ""
+    return f"{washed(effect)}; the limits let it pass" if effect.disallowed else ""
+
+
+def washed(effect: Effect) -> str:
+    """What a trade washes, and because of what."""
+    return _said(effect, effect.matches, "")
 
 
 def dollars(cents: int) -> str:
@@ -220,7 +225,7 @@ def _said(effect: Effect, matches: Sequence[Match], if_: str) -> str:
         if tax and not if_
     ]
     cost = f" ({', '.join(costs)})" if costs else ""
-    why = "; ".join(match.words(effect.trade_id) for match in matches)
+    why = "; ".join(dict.fromkeys(match.words(effect.trade_id) for match in matches))
     return f"{dollars(washed)} of loss would be disallowed{if_}{for_good}{cost}: {why}"
 
 

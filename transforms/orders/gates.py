@@ -299,19 +299,43 @@ def held_back(lines: Sequence[Line], look: Callable[[Sequence[Line]], Evidence])
 
     `look` gathers the evidence for some of the lines. The lines that no refusal names pass every gate together.
 
-    Order    what no other line can change is refused first, then what the rest adds up to.
+    Order    what no other line can change is refused first; of what adds up to too much one pair after another is taken, in the
+             order of the lines, as long as all that are taken pass together.
     """
     found: list[Refusal] = []
     left = list(lines)
-    while left and (now := refusals(left, look(left))):
-        by_themselves = [row for row in now if row.gate not in OF_THE_BATCH and row.gate != "pair"]
+    while left:
+        seen = look(left)
+        now = [row for row in refusals(left, seen) if row.gate != "pair"]
+        if not now:
+            break
         # What is refused by itself says so alone: what was counted with it was counted over lines that do not go.
-        stopped = [row for row in by_themselves or now if row.gate != "pair"]
+        stopped = [row for row in now if row.gate not in OF_THE_BATCH] or _too_much(left, seen)
         stopped += _partners(left, stopped)
         found += stopped
         out = {row.key for row in stopped}
         left = [line for line in left if line.key not in out]
     return found
+
+
+def _too_much(lines: Sequence[Line], seen: Evidence) -> list[Refusal]:
+    """The refusals of the pairs for which those before them leave no room."""
+    waiting = list(dict.fromkeys(line.together for line in lines))
+    taken: set[tuple[date, str, int]] = set()
+    while True:  # a sale that was taken may make room for what came before it
+        found: dict[tuple[date, str, int], list[Refusal]] = {}
+        for pair in waiting:
+            some = [line for line in lines if line.together == pair or line.together in taken]
+            rows = [row for row in refusals(some, seen) if row.gate in OF_THE_BATCH]
+            if not rows:
+                taken.add(pair)
+                continue
+            own = {line.key for line in some if line.together == pair}
+            # where only others would pass a limit for it, it is the one that does not fit
+            found[pair] = [row for row in rows if row.key in own] or [Refusal(*min(own), *rows[0][2:])]
+        if len(found) in (0, len(waiting)):
+            return [row for rows in found.values() for row in rows]
+        waiting = list(found)
 
 
 def _partners(lines: Sequence[Line], found: Sequence[Refusal]) -> list[Refusal]:

@@ -58,6 +58,7 @@ class Terms(NamedTuple):
     max_years: Decimal
     trade_rate: Decimal
     min_move_usd: Decimal
+    fall_rate: Decimal = ZERO  # a sale may be filled so far below its price
 
 
 class Draft(NamedTuple):

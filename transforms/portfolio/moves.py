@@ -1,8 +1,9 @@
 """From a location program to moves: what the pre-trade check finds becomes a constraint, and the program is solved again.
 
 The problem. A move sells in one account what another buys. Sold at a loss in a taxable account and bought in an IRA, the
-loss would be gone for good. A purchase of last week, or one to come, may wash it as well; and where a broker sells its
-oldest lots first, the tax of a part of a holding is not known before its lots are.
+loss would be gone for good; and what is a gain at today's price may be a loss when it is filled. A purchase of last week,
+or one to come, may wash it as well; and where a broker sells its oldest lots first, the tax of a part of a holding is not
+known before its lots are.
 
 The choice. No second rule is written here. The trades of all moves go through the pre-trade check together. Where it
 finds more washed than the limits let pass, another security of the class is bought instead; where there is none, the
@@ -104,13 +105,24 @@ def _asked(
     made = [(m, of_move) for m in moves if (of_move := drafts(m, free, house.holdings, whole, buys, house.terms))]
     every = [draft for _, of_move in made for draft in of_move]
     trades = [trade(number, draft, house.terms) for number, draft in enumerate(every)]
-    told, in_part = house.effects(trades), house.in_part(trades, house.limits)
-    reasons = (beyond(told[one.trade_id], house.limits) or in_part.get(one.trade_id, "") for one in trades)
+    told = house.effects(trades)
+    reasons = _beyond(house, trades, told)
+    if fall := house.terms.fall_rate:
+        lower = [one if one.is_buy else one._replace(amount=int(one.amount * (1 - fall))) for one in trades]
+        below = f"if it fell by {fall:.0%} until it is filled, "
+        fallen = _beyond(house, lower, house.effects(lower))
+        reasons = [why or (below + other if other else "") for why, other in zip(reasons, fallen, strict=True)]
     effect = iter([told[one.trade_id] for one in trades])
     return _Asked(
         [(move, [(draft, next(effect)) for draft in of_move]) for move, of_move in made],
         [(draft, why) for draft, why in zip(every, reasons, strict=True) if why],
     )
+
+
+def _beyond(house: House, trades: Sequence[Trade], told: Mapping[str, Effect]) -> list[str]:
+    """Why each trade may not be made, wholly or in part; empty where it may."""
+    in_part = house.in_part(trades, house.limits)
+    return [beyond(told[one.trade_id], house.limits) or in_part.get(one.trade_id, "") for one in trades]
 
 
 def _left_to_buy(house: House, barred: set[tuple[str, str]]) -> dict[Cell, list[str]]:
