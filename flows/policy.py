@@ -230,7 +230,9 @@ class Location(Frozen):
     max_break_even_years: Annotated[Decimal, Field(gt=0)] = Decimal(3)  # a move's tax comes back within
     trade_cost_bps: Bps = Decimal(2)  # half the spread, of every dollar sold or bought
     min_move_usd: Annotated[Decimal, Field(ge=0)] = Decimal(1000)
-    fall_rate: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal("0.02")  # that a sale may be filled lower and wash no loss
+    fall_rate: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(
+        "0.02"
+    )  # that a sale may be filled lower and wash no loss
     like: dict[str, str] = {}  # an asset class of securities.csv -> the one whose yields it has
     classes: dict[str, AssetClass] = {}  # yields by asset class, in place of the assumed ones
     buy: dict[str, tuple[str, ...]] = {}  # asset class -> what is bought of it, the first first; left out: what is held

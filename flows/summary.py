@@ -80,7 +80,7 @@ FROM mart.harvest_candidates WHERE is_refused ORDER BY loss_usd DESC, security_i
 """
 _LEFT_OUT = """
 SELECT format('{}: {} {} in {}{}, left out: {}', method, side, security_id, account_id,
-    CASE WHEN orders > 1 THEN format(' and {} more orders with it', orders - 1) ELSE '' END, refusal)
+    CASE WHEN orders > 1 THEN format(' and {} more with it', orders - 1) ELSE '' END, refusal)
 FROM (SELECT *, count(*) OVER (PARTITION BY proposal) AS orders FROM core.proposed_trades)
 WHERE refusal <> '' AND method <> 'harvest' AND leg = 1 ORDER BY method, proposal
 """
@@ -95,8 +95,19 @@ SELECT format('{}: {} {} {} in {} ({}){}', status, side, rtrim(rtrim(quantity::V
 FROM mart.orders WHERE session_on = $on AND status <> 'refused' ORDER BY account_id, line
 """
 _HELD_BACK = """
-SELECT format('{} {} {} in {} ({}): {}', side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id, method, note)
-FROM mart.orders WHERE session_on = $on AND status = 'refused' ORDER BY account_id, line
+WITH held AS (
+    SELECT *, note LIKE 'pair: its pair,%' AS is_partner,
+        count(*) FILTER (note LIKE 'pair: its pair,%') OVER (PARTITION BY account_id) AS partners
+    FROM mart.orders WHERE session_on = $on AND status = 'refused'
+), told AS (
+    SELECT account_id, line,
+        format('{} {} {} in {} ({}): {}', side, rtrim(rtrim(quantity::VARCHAR, '0'), '.'), security_id, account_id, method, note) AS text
+    FROM held WHERE NOT is_partner OR partners <= 10
+    UNION ALL
+    SELECT account_id, max(line), format('{} more in {}: other parts of their pairs are held back', count(*), account_id)
+    FROM held WHERE is_partner AND partners > 10 GROUP BY account_id
+)
+SELECT text FROM told ORDER BY account_id, line, text
 """
 
 _NOT_RAISED = """

@@ -271,16 +271,24 @@ def _said(one: Kept, cost: Plans, tax: Decimal, used_up: Decimal, error: float, 
     )
     end = "sold" if terms.is_taxed_at_the_end else "left to heirs"
     weighed = (
-        f"held instead of {one.back_to_id} since {one.harvested_on}, at a gain of {_usd(one.gain_usd)}: going back now costs "
-        f"{_usd(cost.now)} (tax {_usd(tax)}, losses used up {_usd(used_up)}, the rest spread); {later}keeping it costs "
-        f"{_usd(cost.keep)} (tracking error {error:.1%}, {_usd(cost.drift_a_year)} a year for {terms.horizon_years:g} years, then "
-        f"{end})"
+        f"held instead of {one.back_to_id} since {one.harvested_on}, at a {_signed(one.gain_usd, 'gain of', 'loss of')}: going back now "
+        f"{_signed(cost.now, 'costs', 'saves')} (tax {_usd(tax)}, losses used up {_usd(used_up)}, the rest spread); {later}"
+        f"keeping it costs {_usd(cost.keep)} (tracking error {error:.1%}, {_usd(cost.drift_a_year)} a year for "
+        f"{terms.horizon_years:g} years, then {end})"
     )
     if refusal:
         return f"not to be done: {refusal}; {weighed}"
     if cost.benefit >= terms.min_benefit_usd:
         return f"{weighed}; that saves {_usd(cost.benefit)}"
     return f"kept: {weighed}; at least {_usd(terms.min_benefit_usd)} must be saved"
+
+
+def _signed(amount: Decimal, above: str, below: str) -> str:
+    """
+    >>> _signed(Decimal(-5), "costs", "saves")
+    'saves $5.00'
+    """
+    return f"{above if amount >= 0 else below} {_usd(abs(amount))}"
 
 
 def _usd(amount: Decimal) -> str:

@@ -240,4 +240,6 @@ def _settled(
 
 def _said(objectives: Mapping[str, float], choice: str) -> str:
     others = [f"{name} {value:,.2f}" for name, value in objectives.items() if name != choice]
-    return f"{choice} costs {objectives[choice]:,.2f} bps" + (f", against {', '.join(others)}" if others else "")
+    against = f", against {', '.join(others)}" if others else ""
+    breach = "" if DO_NOTHING in objectives else "; doing nothing would breach a limit"
+    return f"{choice}: {objectives[choice]:,.2f} bps of risk, tax and cost{against}{breach}"
