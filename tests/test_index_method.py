@@ -234,7 +234,31 @@ def test_an_account_that_owes_more_than_it_holds_is_left_alone_and_told(losses):
         )
         assert list(index(warehouse, day)) == []
         [(reason,)] = warehouse.rows("SELECT reason FROM core.left_alone").rows()
+        said = summary(warehouse, day, Path("page")).plain()
+        assert "joint owes $900,000.00 of cash, and may not borrow" in said
+        assert "off its target" not in said, "without [targets] nothing is off one"
     assert reason == "no plan was looked for: the account has no value"
+
+
+def test_of_two_that_sell_the_same_lot_the_lower_one_says_who_sells_it(losses):
+    with books(losses, "", RELIEF) as (warehouse, day):
+        lot, quantity = warehouse.rows(
+            "SELECT lot_id, quantity FROM core.lots WHERE account_id = 'joint' AND security_id = 'N03' AND quantity > 0"
+        ).row(0)
+        what = (
+            "joint",
+            "sell",
+            "N03",
+            quantity,
+            Decimal(32),
+            f"{lot}:{quantity.normalize():f}",
+            Decimal(0),
+            Decimal(0),
+            "so",
+        )
+        decide_now(warehouse, day, [Proposed(name, name, *what) for name in ("switch_back", "harvest")], "daily")
+        refused = warehouse.rows("SELECT method, refusal FROM core.proposed_trades WHERE refusal <> ''").rows()
+    assert refused == [("switch_back", "the harvest sells what it would sell of N03 in joint")]
 
 
 def test_a_decision_keeps_to_what_the_policy_asks_for_besides(losses):

@@ -472,6 +472,10 @@ def test_what_a_child_owns_is_not_exchanged(small):
     assert rows["joint", "Bonds"]["ideal_usd"] is None and rows["ira", "US stocks"]["ideal_usd"] == 31200
 
 
+def test_what_stands_at_its_basis_is_moved_only_where_the_policy_says_that_no_fall_is_feared(small):
+    assert asked(small, LOCATION)[0] and not asked(small, LOCATION.replace("fall_rate = 0\n", ""))[0]
+
+
 def test_a_day_moves_no_more_than_the_gate_lets_an_order_be(small):
     trades, _ = asked(small, "[location]\nfall_rate = 0\n")  # a tenth of the account
     assert trades["ira", "sell", "VTI"].quantity == 40 and trades["joint", "sell", "BND"].quantity == D("62.4")
